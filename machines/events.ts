@@ -107,6 +107,14 @@ export type CellEvent =
       stepsDone: number;
       step: string | null;
     }
+  /** The runtime cannot know how the step under way ended; null: it is settled. */
+  | {
+      type: 'task.doubted';
+      agentId: string;
+      taskId: string;
+      attempt: number;
+      reason: string | null;
+    }
   | {
       type: 'task.finished';
       agentId: string;

@@ -1,8 +1,16 @@
 /** Plain JSON values: the only thing contexts, events and effect inputs are made of. */
+import { invariant } from './invariant.ts';
+
 export type JsonPrimitive = string | number | boolean | null;
 export type JsonValue = JsonPrimitive | JsonValue[] | { [key: string]: JsonValue };
 export interface JsonObject {
   [key: string]: JsonValue;
+}
+
+/** For values of our own types, which are plain JSON though their interfaces have no index signature. */
+export function asJsonObject(value: object): JsonObject {
+  invariant(isJsonObject(value), 'a value of ours is plain JSON');
+  return value;
 }
 
 export function isJsonObject(value: unknown): value is JsonObject {

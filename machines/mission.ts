@@ -1,7 +1,7 @@
 /**
  * The words of a mission cell's files as types. Source: the Mission Cell specification and our additions to it.
  * Durations are seconds, timestamps ISO-8601 UTC, unknown fields are kept wherever a file is rewritten.
- * These are the forms *people write*: optional fields may be absent; `withDefaults*` in this file fill them.
+ * These are the forms *people write*: optional fields may be absent; mission-defaults.ts fills them.
  */
 import type { JsonObject } from './json.ts';
 
@@ -51,10 +51,7 @@ export interface Criterion {
   timeout?: number;
 }
 
-export type Runner =
-  | { kind: 'command'; run: string[] }
-  | { kind: 'llm' }
-  | { kind: 'remote' };
+export type Runner = { kind: 'command'; run: string[] } | { kind: 'llm' } | { kind: 'remote' };
 
 export interface CellFile {
   cell_id: string;
@@ -144,6 +141,6 @@ export interface FileChange {
 /** What this host and build can enforce; a cell that asks for more is held (P9). */
 export interface HostCapabilities {
   levels: IsolationLevel[];
-  /** Names of enforceable limits: `cpu`, `memory`, `disk`, `network`, `user`. */
+  /** Names of enforceable limits: `cpu`, `memory`, `disk`, `network`, `mount`, `user`, `capabilities`. */
   limits: string[];
 }

@@ -1,0 +1,73 @@
+/** One known actor: what stays in memory of it always (`Actor`), and what only while it is awake (`Resident`). */
+import { RuntimeError } from '../machines/errors.ts';
+import type { ActorState } from './fold.ts';
+import type { MachineSnapshot } from './logic.ts';
+import { recordPrefix } from './records.ts';
+import type { EventRecord, Invokes } from './records.ts';
+
+export interface Hold {
+  code: 'CHECKPOINT_CORRUPT' | 'JOURNAL_CORRUPT' | 'MACHINE_MISMATCH' | 'BUSY' | 'EVENT_REJECTED';
+  reason: string;
+}
+
+/** What everyone outside may see: the state as of the last commit (P1). */
+export interface Committed {
+  seq: number;
+  snapshot: MachineSnapshot;
+  invokes: Invokes;
+}
+
+export class Resident {
+  state: ActorState;
+  committed: Committed;
+  /** Records applied or queued here that are not durable yet. */
+  uncommitted = 0;
+  /** Records since the last snapshot record or checkpoint, and their size. */
+  tailRecords = 0;
+  tailBytes = 0;
+  snapshotBytes = 256;
+  activeAt: number;
+  /** Rate guard: what is left of the allowance for events that come from within. */
+  allowance = Number.NaN;
+  allowanceAt = 0;
+
+  constructor(state: ActorState, activeAt: number) {
+    this.state = state;
+    this.committed = { seq: state.seq, snapshot: state.snapshot, invokes: state.invokes };
+    this.activeAt = activeAt;
+  }
+}
+
+export class Actor {
+  readonly address: string;
+  readonly prefix: string;
+  /** `agent@1`; empty until its first record is folded. */
+  machine = '';
+  /** Of its last journaled record. */
+  seq = 0;
+  checkpointSeq = 0;
+  /** Lsn of its first record that no checkpoint covers; 0: all are covered. */
+  firstDirtyLsn = 0;
+  resident: Resident | undefined;
+  /** Records read at start that are to be folded when it wakes. */
+  tail: string[] | undefined;
+  hold: Hold | undefined;
+  /** Records that came while it was held: in the journal, not yet applied. */
+  backlog: EventRecord[] | undefined;
+  /** Last committed state of an actor that was dropped because the journal failed; readers get this. */
+  frozen: Committed | undefined;
+  stopped = false;
+  checkpointing: Promise<void> | undefined;
+
+  constructor(address: string) {
+    this.address = address;
+    this.prefix = recordPrefix(address);
+  }
+
+  heldError(): RuntimeError {
+    return new RuntimeError(`${this.address} is held: ${this.hold?.reason ?? 'unknown reason'}`, {
+      code: 'ACTOR_HELD',
+      hint: 'Its records are kept. `lazarus status` names what is wrong.',
+    });
+  }
+}

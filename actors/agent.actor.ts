@@ -1,0 +1,290 @@
+/**
+ * What an agent causes: a worker, steps, its context on disk, a look at the declared artifacts.
+ *
+ * E1 A step runs in the agent's live worker (level_1) or in a process of the host (none); never in two places at once.
+ * E2 A step that ended while nobody listened is adopted from the outcome file beside its logs, never run again.
+ * E3 A step cut off without an outcome goes by its `retry`: `safe` waits for the next worker and runs again under the same
+ *    key, `probe` asks its probe, `never` is in doubt.
+ */
+import { createHash } from 'node:crypto';
+import { join } from 'node:path';
+import { agentAddress } from '../machines/addresses.ts';
+import type {
+  FinishTaskInput,
+  RunStepInput,
+  RunWorkerInput,
+  StepOutput,
+  WriteContextInput,
+} from '../machines/agent-effects.ts';
+import { RuntimeError } from '../machines/errors.ts';
+import type { JsonObject, JsonValue } from '../machines/json.ts';
+import { mkdirInside, statInside, writeWholeInside } from '../cells/inside.ts';
+import { cellPath, checkpointPaths } from '../cells/layout.ts';
+import type { CellPlaces } from './cell-places.ts';
+import type { EffectContext, EffectRunner, EffectSemantics, Recovery } from './effects.ts';
+import { appendAgentLog } from './agent-log.ts';
+import { outputDigests } from './output-digests.ts';
+import { readOutcome, runStep } from './step-runner.ts';
+import type { StepOutcome, StepRequest } from './step-runner.ts';
+import type { WorkerHandle, WorkerPool } from './worker-pool.ts';
+
+export interface AgentHost {
+  nodeId: string;
+  places: CellPlaces;
+  pool: WorkerPool;
+  workers: LiveWorkers;
+  /** Durable checkpoint of an actor. */
+  checkpoint(address: string): Promise<void>;
+  log: { warn(fields: Record<string, unknown>, message: string): void };
+}
+
+/** The workers that have answered and are not gone, by agent; steps wait here for theirs. */
+export class LiveWorkers {
+  readonly #live = new Map<string, WorkerHandle>();
+  readonly #waiting = new Map<string, Set<(handle: WorkerHandle) => void>>();
+
+  get(cellId: string, agentId: string): WorkerHandle | undefined {
+    return this.#live.get(`${cellId}/${agentId}`);
+  }
+
+  add(cellId: string, agentId: string, handle: WorkerHandle): void {
+    const key = `${cellId}/${agentId}`;
+    this.#live.set(key, handle);
+    for (const resolve of this.#waiting.get(key) ?? []) resolve(handle);
+    this.#waiting.delete(key);
+  }
+
+  remove(cellId: string, agentId: string, handle: WorkerHandle): void {
+    const key = `${cellId}/${agentId}`;
+    if (this.#live.get(key) === handle) this.#live.delete(key);
+  }
+
+  /** The agent's worker, as soon as it has one. */
+  async next(cellId: string, agentId: string, signal: AbortSignal): Promise<WorkerHandle> {
+    const live = this.get(cellId, agentId);
+    if (live) return live;
+    const key = `${cellId}/${agentId}`;
+    return new Promise((resolve, reject) => {
+      const waiting = this.#waiting.get(key) ?? new Set();
+      this.#waiting.set(key, waiting);
+      const take = (handle: WorkerHandle): void => {
+        signal.removeEventListener('abort', giveUp);
+        resolve(handle);
+      };
+      const giveUp = (): void => {
+        waiting.delete(take);
+        reject(signal.reason as Error);
+      };
+      signal.addEventListener('abort', giveUp, { once: true });
+      waiting.add(take);
+    });
+  }
+}
+
+export function bindAgentEffects(effects: EffectRunner, host: AgentHost): void {
+  effects.register<RunWorkerInput>('agent', 'runWorker', {
+    semantics: 'idempotent',
+    run: (context) => runWorker(host, context),
+  });
+  effects.register<RunStepInput>('agent', 'runStep', {
+    semantics: stepSemantics,
+    run: (context) => performStep(host, context),
+    recover: (context) => recoverStep(host, context),
+    settledOutput: () => ({ exitCode: 0, signal: null, timedOut: false, adopted: true }),
+  });
+  effects.register<WriteContextInput>('agent', 'writeContext', {
+    semantics: 'idempotent',
+    run: (context) => writeContext(host, context),
+  });
+  effects.register<FinishTaskInput>('agent', 'finishTask', {
+    semantics: 'pure',
+    run: ({ input }) => Promise.resolve(lookAtArtifacts(host, input)),
+  });
+}
+
+/** Starts a worker and stays until it is surely gone. Aborting it ends the worker. */
+async function runWorker(
+  { places, pool, workers }: AgentHost,
+  { input, signal, emit }: EffectContext<RunWorkerInput>,
+): Promise<JsonValue> {
+  const { cellId, agentId } = input;
+  const handle = pool.start({ cellId, agentId, cellDir: folderOf(places, cellId) });
+  const stop = (): void => void handle.stop();
+  signal.addEventListener('abort', stop, { once: true });
+  try {
+    await handle.ready;
+    workers.add(cellId, agentId, handle);
+    emit({ type: 'worker.started', pid: handle.pid });
+    const { code, signal: by } = await handle.exited;
+    return { code, signal: by };
+  } finally {
+    workers.remove(cellId, agentId, handle);
+    signal.removeEventListener('abort', stop);
+  }
+}
+
+function stepSemantics({ step }: RunStepInput): EffectSemantics {
+  switch (step.retry) {
+    case 'safe':
+      return 'idempotent';
+    case 'probe':
+      return 'verify';
+    case 'never':
+      return 'at_most_once';
+    default:
+      return step.retry satisfies never;
+  }
+}
+
+async function performStep(
+  host: AgentHost,
+  context: EffectContext<RunStepInput>,
+): Promise<JsonValue> {
+  const request = requestOf(host, context, 'step');
+  for (;;) {
+    try {
+      const outcome = await execute(host, context.input, request, context.signal);
+      await noteInLog(host, request, outcome);
+      return outputOf(outcome, false);
+    } catch (error) {
+      if (!(error instanceof RuntimeError) || error.code !== 'WORKER_LOST') throw error;
+      if (error.details['mayHaveRun'] === false) continue;
+      const known = await readOutcome(request); // E2
+      if (known) return outputOf(known, true);
+      if (context.input.step.retry === 'safe') continue; // E3
+      throw new RuntimeError(`step ${request.name} was cut off and left no outcome`, {
+        code: 'OUTCOME_UNKNOWN',
+        cause: error,
+      });
+    }
+  }
+}
+
+/** E1. */
+async function execute(
+  { workers }: AgentHost,
+  { level, cellId, agentId }: RunStepInput,
+  request: StepRequest,
+  signal: AbortSignal,
+): Promise<StepOutcome> {
+  if (level === 'none') return runStep(request, { signal });
+  const worker = await workers.next(cellId, agentId, signal);
+  return worker.run(request, signal);
+}
+
+/** Whoever ran the step before is gone by now: its worker's end, or this node's start, has seen to that. */
+async function recoverStep(
+  host: AgentHost,
+  context: EffectContext<RunStepInput>,
+): Promise<Recovery> {
+  const request = requestOf(host, context, 'step');
+  const known = await readOutcome(request);
+  if (known) {
+    await noteInLog(host, request, known);
+    return { kind: 'done', output: outputOf(known, true) };
+  }
+  if (context.input.step.probe === undefined || context.input.step.retry !== 'probe')
+    return { kind: 'unknown' };
+  const probe = requestOf(host, context, 'probe');
+  const answer = await execute(host, context.input, probe, context.signal).catch(
+    (error: unknown) => {
+      if (error instanceof RuntimeError && error.code === 'WORKER_LOST') return undefined;
+      throw error;
+    },
+  );
+  if (answer === undefined) return { kind: 'unknown' };
+  await noteInLog(host, probe, answer);
+  if (answer.exit_code === 0)
+    return {
+      kind: 'done',
+      output: { exitCode: 0, signal: null, timedOut: false, adopted: true },
+    };
+  return answer.exit_code === 1 ? { kind: 'not_started' } : { kind: 'unknown' };
+}
+
+function requestOf(
+  { places, nodeId }: AgentHost,
+  { key, input }: EffectContext<RunStepInput>,
+  kind: 'step' | 'probe',
+): StepRequest {
+  const { cellId, agentId, taskId, stepIndex, step, stdin } = input;
+  return {
+    key: kind === 'step' ? key : `${key}#probe`,
+    ...{ cellId, agentId, taskId, stepIndex, nodeId, kind },
+    name: step.name,
+    run: kind === 'step' ? step.run : (step.probe ?? []),
+    timeoutMs: step.timeout === undefined ? null : step.timeout * 1000,
+    cellDir: folderOf(places, cellId),
+    ...(stdin === undefined || kind === 'probe' ? {} : { stdin }),
+  };
+}
+
+function outputOf(outcome: StepOutcome, adopted: boolean): StepOutput & JsonObject {
+  const { exit_code: exitCode, signal, timed_out: timedOut } = outcome;
+  return { exitCode, signal, timedOut, adopted };
+}
+
+/** The log is for people: a step does not fail because its log cannot be written, but somebody should know. */
+async function noteInLog(
+  { log }: AgentHost,
+  request: StepRequest,
+  outcome: StepOutcome,
+): Promise<void> {
+  try {
+    await appendAgentLog(request, outcome);
+  } catch (error) {
+    log.warn(
+      { cellId: request.cellId, agentId: request.agentId, error: String(error) },
+      'agent log not written',
+    );
+  }
+}
+
+/** `checkpoints/<agent>/context.json`, what the agent knows, and beside it the agent's own checkpoint. */
+async function writeContext(
+  { places, checkpoint }: AgentHost,
+  { input, address }: EffectContext<WriteContextInput>,
+): Promise<JsonValue> {
+  const { cellId, agentId, taskId, attempt, stepsDone, step } = input;
+  const root = folderOf(places, cellId);
+  const knowledge = {
+    agent_id: agentId,
+    task_id: taskId,
+    attempt,
+    steps_done: stepsDone,
+    next_step: step,
+    outputs: outputDigests(root, taskId),
+  };
+  const text = `${JSON.stringify(knowledge, null, 2)}\n`;
+  const paths = checkpointPaths(agentAddress(cellId, agentId));
+  mkdirInside(root, paths.folder);
+  await writeWholeInside(root, paths.context, text, { sync: true, what: 'context' });
+  await checkpoint(address);
+  return {
+    last_checkpoint: new Date().toISOString(),
+    context_hash: createHash('sha256').update(text).digest('hex'),
+    artifacts: Object.keys(knowledge.outputs),
+  };
+}
+
+function lookAtArtifacts({ places }: AgentHost, { cellId, artifacts }: FinishTaskInput): JsonValue {
+  const root = folderOf(places, cellId);
+  const present: string[] = [];
+  const missing: string[] = [];
+  for (const path of artifacts) (isThere(root, path) ? present : missing).push(path);
+  return { artifacts: present, missing };
+}
+
+/** Declared outputs are named relative to `artifacts/`; with that prefix they are meant the same way. */
+function isThere(root: string, path: string): boolean {
+  const relative = path.startsWith(`${cellPath.artifacts}/`)
+    ? path
+    : join(cellPath.artifacts, path);
+  return statInside(root, relative) !== null;
+}
+
+function folderOf(places: CellPlaces, cellId: string): string {
+  const folder = places.folderOf(cellId);
+  if (folder !== undefined) return folder;
+  throw new RuntimeError(`the folder of cell ${cellId} is gone`, { code: 'NOT_FOUND' });
+}

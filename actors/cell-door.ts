@@ -1,0 +1,327 @@
+/**
+ * The door by which files come in: what people write in the missions folder becomes events, one cell at a time.
+ *
+ * F1 A file enters only when it fits its schema; a bad one changes nothing and gets an error file.
+ * F2 An edit that would change nothing is not an event. Our own projections are told by their content's hash.
+ * F3 A second folder with a known cell_id is refused and the known one runs on; when the known one is gone, it has moved.
+ * F4 Hashes are remembered only after the commit, so that a file the journal could not take is offered again.
+ */
+import { basename, join } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { acceptDrop, removeUnfinished } from '../cells/drop.ts';
+import type { ErrorFiles } from '../cells/error-file.ts';
+import { scanCell } from '../cells/load.ts';
+import type { CellScan, FileProblem } from '../cells/load.ts';
+import { ownerProblem, readOwner, writeOwner } from '../cells/owner.ts';
+import { hasCellFile, scanMissions } from '../cells/scan-missions.ts';
+import { agentAddress, cellAddress, SYSTEM_CELL_ID } from '../machines/addresses.ts';
+import { mergeChange } from '../machines/cell-files.ts';
+import type { CellContext } from '../machines/cell-context.ts';
+import { toPlainError } from '../machines/errors.ts';
+import type { FileChange, Policies } from '../machines/mission.ts';
+import { listInside } from '../cells/inside.ts';
+import { Actor } from './actor.ts';
+import type { CellPlaces } from './cell-places.ts';
+import type { Kernel } from './kernel.ts';
+import type { SystemLog } from './system.ts';
+
+/** Content in one `files.changed` event, roughly, in characters; more goes in several. */
+const EVENT_SIZE = 1 << 20;
+
+export interface CellDoorOptions {
+  kernel: Kernel;
+  places: CellPlaces;
+  errorFiles: ErrorFiles;
+  nodeId: string;
+  epoch: number;
+  log: SystemLog;
+  policies: Partial<Policies>;
+  /** A cell was found or came back: watch its folder, project its files. */
+  onCell(cellId: string, folder: string): void;
+  onCellGone(cellId: string, folder: string): void;
+}
+
+export class CellDoor {
+  readonly #options: CellDoorOptions;
+  /** By cell: hash of each file as it was last taken in or written by us. */
+  readonly #hashes = new Map<string, Map<string, string>>();
+  readonly #busy = new Map<string, Promise<void>>();
+  readonly #again = new Set<string>();
+  /** Folders of cells that are refused, with the reason: told once. */
+  readonly #refused = new Map<string, string>();
+  /** Cells whose owner record this life of the node has written. */
+  readonly #owned = new Set<string>();
+  #stopped = false;
+
+  constructor(options: CellDoorOptions) {
+    this.#options = options;
+  }
+
+  /** The whole missions folder, a slice at a time; unfinished drops of an earlier life are removed first. */
+  async scanAll(): Promise<void> {
+    await removeUnfinished(this.#options.places.missionsDir);
+    await this.lookAtTop(null);
+    for (const cellId of this.#options.places.ids()) {
+      const folder = this.#options.places.folderName(cellId);
+      if (folder !== undefined) await this.lookAt(folder);
+    }
+  }
+
+  /** Names at the top of the missions folder that came, went or changed; null: look at all of them. */
+  async lookAtTop(names: ReadonlySet<string> | null): Promise<void> {
+    const { places, errorFiles } = this.#options;
+    const root = places.missionsDir;
+    const scan = names === null ? await scanMissions(root) : await scanMissions(root, names);
+    if (names === null) errorFiles.update(root, scan.problems, scan.errorFiles);
+    else {
+      for (const problem of scan.problems) errorFiles.report(root, problem);
+      const bad = new Set(scan.problems.map(({ path }) => path));
+      for (const name of names)
+        if (!bad.has(name) && !scan.drops.includes(name)) errorFiles.clear(root, name);
+    }
+    for (const name of scan.drops) await this.#takeDrop(name);
+    let since = performance.now();
+    for (const folder of scan.cells) {
+      await this.lookAt(folder);
+      if (performance.now() - since > 10) {
+        await nextTurn();
+        since = performance.now();
+      }
+    }
+    for (const name of scan.absent) if (places.idOf(name) !== undefined) await this.lookAt(name);
+  }
+
+  /** One folder: serialised, and looked at once more when something came meanwhile. */
+  lookAt(folder: string): Promise<void> {
+    if (folder === SYSTEM_CELL_ID) return Promise.resolve();
+    const busy = this.#busy.get(folder);
+    if (busy) {
+      this.#again.add(folder);
+      return busy;
+    }
+    const work = this.#lookUntilQuiet(folder).finally(() => this.#busy.delete(folder));
+    this.#busy.set(folder, work);
+    return work;
+  }
+
+  /** Our own writing of a file: it will not come back as an edit. */
+  written(cellId: string, path: string, hash: string): void {
+    this.#hashesOf(cellId).set(path, hash);
+  }
+
+  knownHash(cellId: string, path: string): string | undefined {
+    return this.#hashes.get(cellId)?.get(path);
+  }
+
+  /** Folders that are not taken as cells, with the reason. */
+  refused(): { folder: string; reason: string }[] {
+    return [...this.#refused].map(([folder, reason]) => ({ folder, reason }));
+  }
+
+  owns(cellId: string): boolean {
+    return this.#owned.has(cellId);
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await Promise.all(this.#busy.values());
+  }
+
+  async #lookUntilQuiet(folder: string): Promise<void> {
+    do {
+      this.#again.delete(folder);
+      try {
+        await this.#look(folder);
+      } catch (error) {
+        this.#options.log.warn({ folder, error: toPlainError(error) }, 'cell folder not taken in');
+      }
+    } while (this.#again.has(folder) && !this.#stopped);
+  }
+
+  async #look(folder: string): Promise<void> {
+    const { places, errorFiles } = this.#options;
+    const dir = join(places.missionsDir, folder);
+    const known = places.idOf(folder);
+    const scan = scanCell(dir, { known: known === undefined ? new Map() : this.#hashesOf(known) });
+    if (scan.gone) return known === undefined ? undefined : this.#gone(known, folder);
+    const cellFile = scan.changes.find(({ kind }) => kind === 'cell')?.content;
+    const claimed = cellFile?.['cell_id'] as string | undefined;
+    if (known !== undefined && claimed !== undefined && claimed !== known) {
+      const changed = `cell_id was changed from ${known} to ${claimed}; a running cell keeps its id`;
+      refuse(scan, changed, `Put back "cell_id": "${known}".`);
+    } else if (known === undefined) {
+      if (claimed === undefined) return errorFiles.update(dir, scan.problems, scan.errorFiles);
+      if (!(await this.#introduce(claimed, folder, scan)))
+        return errorFiles.update(dir, scan.problems, scan.errorFiles);
+    }
+    errorFiles.update(dir, scan.problems, scan.errorFiles);
+    const cellId = known ?? (claimed as string);
+    if (!this.#owned.has(cellId)) {
+      await this.#own(cellId, dir);
+      this.#options.onCell(cellId, folder);
+    }
+    await this.#take(cellId, scan);
+  }
+
+  /** F3. False when the folder is not (yet) taken as a cell. */
+  async #introduce(cellId: string, folder: string, scan: CellScan): Promise<boolean> {
+    const { places, kernel, log, policies } = this.#options;
+    const other = places.folderName(cellId);
+    if (other !== undefined && other !== folder && hasCellFile(places.missionsDir, other)) {
+      refuse(
+        scan,
+        `cell ${cellId} is already running in the folder ${other}`,
+        'Give this copy a cell_id of its own, or remove it.',
+      );
+      return false;
+    }
+    if (other !== undefined && other !== folder) {
+      log.info({ cellId, from: other, to: folder }, 'cell folder moved');
+      this.#options.onCellGone(cellId, other);
+    }
+    const dir = join(places.missionsDir, folder);
+    const known = kernel.system.has(cellAddress(cellId));
+    const owner = readOwner(dir);
+    const problem = known ? undefined : ownerProblem(owner, this.#options.nodeId);
+    if (problem !== undefined && this.#refused.get(folder) !== problem)
+      log.warn({ cellId, folder, problem }, 'cell held');
+    if (problem !== undefined) {
+      this.#refused.set(folder, problem);
+      refuse(
+        scan,
+        `this cell is held: ${problem}`,
+        'Start it on the node that ran it and stop that cleanly, or remove .lazarus/owner.json to go on from what is here and lose what is not.',
+      );
+      return false;
+    }
+    this.#refused.delete(folder);
+    places.set(cellId, folder);
+    if (folder !== cellId)
+      log.warn({ cellId, folder }, 'folder name differs from cell_id; the id counts');
+    await this.#own(cellId, dir);
+    if (!known) this.#adopt(cellId, dir);
+    if (!kernel.system.has(cellAddress(cellId)))
+      await kernel.system.spawn(cellAddress(cellId), 'cell', { cellId, policies: { ...policies } });
+    this.#options.onCell(cellId, folder);
+    return true;
+  }
+
+  /** Before the first record: this node's journal is where the cell's newest records are from now on. */
+  async #own(cellId: string, dir: string): Promise<void> {
+    const { nodeId, epoch, kernel } = this.#options;
+    const seq = kernel.system.actors.get(cellAddress(cellId))?.seq ?? 0;
+    const found = readOwner(dir);
+    const mine =
+      found.kind === 'owner' && found.owner.node === nodeId && found.owner.epoch === epoch;
+    if (!mine || found.owner.clean)
+      await writeOwner(dir, { node: nodeId, epoch, seq, clean: false });
+    this.#owned.add(cellId);
+  }
+
+  /** A cell that comes with checkpoints goes on from them. */
+  #adopt(cellId: string, dir: string): void {
+    const { kernel } = this.#options;
+    for (const { name } of listInside(dir, 'checkpoints') ?? []) {
+      const address = name === '_cell' ? cellAddress(cellId) : agentAddress(cellId, name);
+      kernel.adopt(new Actor(address));
+    }
+    for (const actor of kernel.system.actors.values())
+      if (
+        actor.address.startsWith(`${cellAddress(cellId)}/`) ||
+        actor.address === cellAddress(cellId)
+      )
+        if (!actor.stopped) kernel.system.wake(actor);
+  }
+
+  /** F2, F4. */
+  async #take(cellId: string, scan: CellScan): Promise<void> {
+    const { kernel } = this.#options;
+    const hashes = this.#hashesOf(cellId);
+    const context = kernel.system.read(cellAddress(cellId)).snapshot.context as CellContext;
+    const changes = scan.changes.filter((change) => mergeChange(context, change).changed);
+    for (const part of inParts(changes))
+      await kernel.system.send(cellAddress(cellId), {
+        type: 'files.changed',
+        changes: part as unknown as [],
+      });
+    for (const { path, content } of scan.changes) if (content === null) hashes.delete(path);
+    const isNews = [...scan.hashes].some(([path, hash]) => hashes.get(path) !== hash);
+    for (const [path, hash] of scan.hashes) hashes.set(path, hash);
+    const folder = this.#options.places.folderName(cellId);
+    if ((isNews || changes.length > 0) && folder !== undefined)
+      this.#options.onCell(cellId, folder);
+  }
+
+  async #gone(cellId: string, folder: string): Promise<void> {
+    const { places, kernel, errorFiles, log } = this.#options;
+    const moved = await this.#movedTo(cellId);
+    if (moved !== undefined) return void (await this.lookAt(moved));
+    log.warn({ cellId, folder }, 'cell folder is gone; its actors are stopped');
+    errorFiles.forget(join(places.missionsDir, folder));
+    this.#options.onCellGone(cellId, folder);
+    for (const address of [...kernel.system.actors.keys()])
+      if (address === cellAddress(cellId) || address.startsWith(`${cellAddress(cellId)}/`))
+        if (kernel.system.has(address))
+          await kernel.system.stop(address, `folder ${folder} is gone`);
+    places.remove(cellId);
+    this.#hashes.delete(cellId);
+  }
+
+  /** The folder that now holds this cell, when it was renamed. */
+  async #movedTo(cellId: string): Promise<string | undefined> {
+    const { places } = this.#options;
+    const { cells } = await scanMissions(places.missionsDir);
+    for (const folder of cells) {
+      if (places.idOf(folder) !== undefined) continue;
+      const scan = scanCell(join(places.missionsDir, folder), {});
+      const content = scan.changes.find(({ kind }) => kind === 'cell')?.content;
+      if (content?.['cell_id'] === cellId) return folder;
+    }
+    return undefined;
+  }
+
+  async #takeDrop(name: string): Promise<void> {
+    const { places, errorFiles, log } = this.#options;
+    const result = await acceptDrop(places.missionsDir, name, {
+      knownFolder: (cellId) => places.folderName(cellId) ?? null,
+    });
+    if (result.outcome === 'accepted') {
+      errorFiles.clear(places.missionsDir, name);
+      log.info({ file: name, cellId: result.cellId }, 'dropped file became a cell');
+      await this.lookAt(basename(result.folder));
+    } else if (result.outcome === 'refused')
+      errorFiles.report(places.missionsDir, { path: name, problems: result.problems });
+    else if (result.outcome === 'changed') await this.lookAtTop(new Set([name]));
+  }
+
+  #hashesOf(cellId: string): Map<string, string> {
+    let hashes = this.#hashes.get(cellId);
+    if (hashes === undefined) this.#hashes.set(cellId, (hashes = new Map()));
+    return hashes;
+  }
+}
+
+/** The cell's own file is good but may not come in: it is kept out of the changes and told why. */
+function refuse(scan: CellScan, message: string, fix: string): void {
+  const problem: FileProblem = {
+    path: 'cell.json',
+    problems: [{ pointer: '/cell_id', line: 1, message, fix }],
+  };
+  scan.problems.push(problem);
+  scan.changes = scan.changes.filter(({ kind }) => kind !== 'cell');
+  scan.hashes.delete('cell.json');
+}
+
+function* inParts(changes: readonly FileChange[]): Generator<FileChange[]> {
+  let part: FileChange[] = [];
+  let size = 0;
+  for (const change of changes) {
+    part.push(change);
+    size += JSON.stringify(change).length;
+    if (size < EVENT_SIZE) continue;
+    yield part;
+    part = [];
+    size = 0;
+  }
+  if (part.length > 0) yield part;
+}

@@ -1,0 +1,287 @@
+/**
+ * Effects: what machines cause outside themselves, each under a key that no other effect will ever have.
+ *
+ * E1 An effect starts only after the record that caused it is durable (P1); the kernel calls `start` then.
+ * E2 `pure` and `idempotent` effects run again after a crash, under the same key. `verify` and `at_most_once` ones write a
+ *    `started` record first, so that "never started" is known; once started, only what `recover` finds out counts (P4).
+ * E3 An effect whose outcome nobody knows is in doubt: it delivers nothing, stays listed, and waits for `settle`.
+ * E4 An effect that its machine has left is aborted and delivers nothing, whatever it returns later.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { RuntimeError, toPlainError } from '../machines/errors.ts';
+import type { PlainError } from '../machines/errors.ts';
+import type { JsonObject, JsonValue } from '../machines/json.ts';
+import { effectKey } from './records.ts';
+import type { Invoke } from './records.ts';
+
+export type EffectSemantics = 'pure' | 'idempotent' | 'verify' | 'at_most_once';
+
+/** What can be found out about an effect that was cut off. */
+export type Recovery =
+  | { kind: 'done'; output: JsonValue }
+  | { kind: 'failed'; error: PlainError }
+  | { kind: 'not_started' }
+  | { kind: 'unknown' };
+
+export interface EffectContext<Input = JsonValue> {
+  /** `<address>#<seq of the causing record>#<invoke id>`: hand it on as an idempotency key. */
+  key: string;
+  address: string;
+  input: Input;
+  /** Aborted when the machine leaves the state, and when the node stops. */
+  signal: AbortSignal;
+  /** True when an earlier life of the node may have run it already. */
+  restarted: boolean;
+  /** Sends an event to the effect's own actor while it is still pending: journaled like any other. */
+  emit(event: { type: string } & JsonObject): void;
+}
+
+export interface EffectDefinition<Input = JsonValue> {
+  semantics: EffectSemantics | ((input: Input) => EffectSemantics);
+  /** Throw RuntimeError OUTCOME_UNKNOWN when it may or may not have happened; anything else thrown is a known failure. */
+  run(context: EffectContext<Input>): Promise<JsonValue>;
+  /** Finds out what became of an effect that was cut off. Without it the answer is `unknown`. */
+  recover?(context: EffectContext<Input>): Promise<Recovery>;
+  /** The output to deliver when a person settles an effect in doubt as done. */
+  settledOutput?(input: Input): JsonValue;
+}
+
+export interface DoubtfulEffect {
+  key: string;
+  address: string;
+  invoke: string;
+  src: string;
+  input: JsonValue;
+  /** Epoch ms since it is known to be in doubt. */
+  since: number;
+}
+
+export type Outcome = { kind: 'done'; output: JsonValue } | { kind: 'error'; error: PlainError };
+
+export interface EffectHost {
+  /** Writes the `started` record and resolves when it is durable. */
+  recordStarted(address: string, invoke: string, seq: number): Promise<void>;
+  /** False when the journal cannot take it now: it is offered again by `resume`. */
+  deliver(address: string, invoke: string, seq: number, outcome: Outcome): boolean;
+  emit(address: string, invoke: string, seq: number, event: { type: string } & JsonObject): void;
+  now(): number;
+  doubted(effect: DoubtfulEffect): void;
+  log(message: string, fields: Record<string, unknown>): void;
+}
+
+interface Running {
+  address: string;
+  invokeId: string;
+  invoke: Invoke;
+  controller: AbortController;
+  outcome: Outcome | undefined;
+}
+
+export class EffectRunner {
+  readonly #definitions = new Map<string, EffectDefinition>();
+  readonly #running = new Map<string, Running>();
+  readonly #doubtful = new Map<string, DoubtfulEffect>();
+  readonly #host: EffectHost;
+  readonly #finished = new Set<Promise<void>>();
+  #suspended = false;
+
+  constructor(host: EffectHost) {
+    this.#host = host;
+  }
+
+  /** `machine` is a name without version; `src` as in the machine's `setup({ actors })`. */
+  register<Input>(machine: string, src: string, definition: EffectDefinition<Input>): void {
+    this.#definitions.set(`${machine}.${src}`, definition as unknown as EffectDefinition);
+  }
+
+  get runningCount(): number {
+    return this.#running.size;
+  }
+
+  /** From now on nothing is started; intents stay in the journal for the next life. */
+  suspend(): void {
+    this.#suspended = true;
+  }
+
+  /** Resolves when no effect of this kind runs any more, or after `timeoutMs`. */
+  async drained(src: string, timeoutMs: number): Promise<void> {
+    const deadline = performance.now() + timeoutMs;
+    const isRunning = (): boolean =>
+      [...this.#running.values()].some(({ invoke }) => invoke.src === src);
+    while (isRunning() && performance.now() < deadline) await sleep(10);
+  }
+
+  inDoubt(): DoubtfulEffect[] {
+    return [...this.#doubtful.values()];
+  }
+
+  isInDoubt(key: string): boolean {
+    return this.#doubtful.has(key);
+  }
+
+  /** E1. An effect that is running already (its actor was dropped and restored) is only attached again. */
+  start(
+    machine: string,
+    address: string,
+    { invokeId, invoke, restarted }: { invokeId: string; invoke: Invoke; restarted: boolean },
+  ): void {
+    const key = effectKey(address, invoke.seq, invokeId);
+    if (this.#suspended) return;
+    const already = this.#running.get(key);
+    if (already) return this.#offer(key, already);
+    const definition = this.#definitions.get(`${machine}.${invoke.src}`);
+    const controller = new AbortController();
+    const running: Running = { address, invokeId, invoke, controller, outcome: undefined };
+    this.#running.set(key, running);
+    const context: EffectContext = {
+      key,
+      address,
+      input: invoke.input,
+      signal: controller.signal,
+      restarted,
+      emit: (event) => {
+        if (this.#running.get(key) === running)
+          this.#host.emit(address, invokeId, invoke.seq, event);
+      },
+    };
+    const finished = this.#drive(definition, context, running)
+      .then((outcome) => {
+        if (outcome === 'in_doubt' || controller.signal.aborted) return;
+        running.outcome = outcome;
+        this.#offer(key, running);
+      })
+      .finally(() => this.#finished.delete(finished));
+    this.#finished.add(finished);
+  }
+
+  /** E4. */
+  abort(key: string): void {
+    this.#doubtful.delete(key);
+    const running = this.#running.get(key);
+    if (running === undefined) return;
+    this.#running.delete(key);
+    running.controller.abort(
+      new RuntimeError('the effect was withdrawn', { code: 'CONFLICT', details: { key } }),
+    );
+  }
+
+  /** Offers again the outcomes that the journal could not take. */
+  resume(): void {
+    for (const [key, running] of this.#running) this.#offer(key, running);
+  }
+
+  /** Ends everything that runs and waits until each effect has returned. Their intents stay in the journal. */
+  async close(): Promise<void> {
+    for (const key of [...this.#running.keys()]) this.abort(key);
+    while (this.#finished.size > 0) await Promise.allSettled([...this.#finished]);
+  }
+
+  /** The `output` a settlement as done delivers. */
+  settledOutput(machine: string, effect: DoubtfulEffect): JsonValue {
+    const definition = this.#definitions.get(`${machine}.${effect.src}`);
+    return definition?.settledOutput?.(effect.input) ?? null;
+  }
+
+  takeDoubtful(key: string): DoubtfulEffect {
+    const effect = this.#doubtful.get(key);
+    if (effect === undefined)
+      throw new RuntimeError(`no effect in doubt has the key ${key}`, {
+        code: 'NOT_FOUND',
+        hint: 'List them with `lazarus doubt list`.',
+      });
+    return effect;
+  }
+
+  #offer(key: string, running: Running): void {
+    if (running.outcome === undefined || this.#running.get(key) !== running) return;
+    const { address, invokeId, invoke, outcome } = running;
+    if (this.#host.deliver(address, invokeId, invoke.seq, outcome)) {
+      this.#running.delete(key);
+      this.#doubtful.delete(key);
+    }
+  }
+
+  async #drive(
+    definition: EffectDefinition | undefined,
+    context: EffectContext,
+    running: Running,
+  ): Promise<Outcome | 'in_doubt'> {
+    try {
+      if (definition === undefined)
+        throw new RuntimeError(`no effect ${running.invoke.src} is bound`, { code: 'UNSUPPORTED' });
+      const semantics = semanticsOf(definition, context.input);
+      const guarded = semantics === 'verify' || semantics === 'at_most_once';
+      const mayHaveRun = guarded ? running.invoke.started === true : context.restarted;
+      if (mayHaveRun) {
+        const known = await this.#findOut(definition, context, running, guarded);
+        if (known) return known;
+      }
+      if (guarded && !mayHaveRun)
+        await this.#host.recordStarted(running.address, running.invokeId, running.invoke.seq); // E2
+      return await this.#attempt(definition, context, running, guarded);
+    } catch (thrown) {
+      return { kind: 'error', error: toPlainError(thrown) };
+    }
+  }
+
+  async #attempt(
+    definition: EffectDefinition,
+    context: EffectContext,
+    running: Running,
+    guarded: boolean,
+  ): Promise<Outcome | 'in_doubt'> {
+    for (;;) {
+      if (context.signal.aborted) return 'in_doubt'; // nobody waits for it any more
+      try {
+        return { kind: 'done', output: await definition.run(context) };
+      } catch (thrown) {
+        const unknown = thrown instanceof RuntimeError && thrown.code === 'OUTCOME_UNKNOWN';
+        if (!unknown || context.signal.aborted)
+          return { kind: 'error', error: toPlainError(thrown) };
+        const known = await this.#findOut(definition, context, running, guarded);
+        if (known) return known;
+      }
+    }
+  }
+
+  /** undefined: it did not happen, or may be repeated; so run it. */
+  async #findOut(
+    definition: EffectDefinition,
+    context: EffectContext,
+    running: Running,
+    guarded: boolean,
+  ): Promise<Outcome | 'in_doubt' | undefined> {
+    const found = (await definition.recover?.(context)) ?? { kind: 'unknown' };
+    switch (found.kind) {
+      case 'done':
+        return { kind: 'done', output: found.output };
+      case 'failed':
+        return { kind: 'error', error: found.error };
+      case 'not_started':
+        return undefined;
+      case 'unknown':
+        return guarded ? this.#enterDoubt(context, running) : undefined;
+      default:
+        return found satisfies never;
+    }
+  }
+
+  /** E3. */
+  #enterDoubt(context: EffectContext, { address, invokeId, invoke }: Running): 'in_doubt' {
+    if (context.signal.aborted) return 'in_doubt';
+    this.#running.delete(context.key);
+    const { src, input } = invoke;
+    const since = this.#doubtful.get(context.key)?.since ?? this.#host.now();
+    const effect = { key: context.key, address, invoke: invokeId, src, input, since };
+    this.#doubtful.set(context.key, effect);
+    this.#host.log('effect in doubt', { key: context.key, address, src });
+    this.#host.doubted(effect);
+    return 'in_doubt';
+  }
+}
+
+function semanticsOf(definition: EffectDefinition, input: JsonValue): EffectSemantics {
+  return typeof definition.semantics === 'function'
+    ? definition.semantics(input)
+    : definition.semantics;
+}

@@ -1,0 +1,102 @@
+/** `<cell>/logs/mission.log`: what happened to a mission, for people; never read back. Lines follow the commit (P1). */
+import { closeSync, fstatSync, renameSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { hasCode, mkdirInside, openInside } from '../cells/inside.ts';
+import { cellPath } from '../cells/layout.ts';
+import type { JsonObject } from '../machines/json.ts';
+import type { CellPlaces } from './cell-places.ts';
+import type { CommittedRecord, SystemLog } from './system.ts';
+
+const MAX_LOG_BYTES = 16 << 20;
+/** Lines gather for so long, so that a busy mission costs few writes. */
+const INTERVAL_MS = 100;
+
+export class MissionLog {
+  readonly #places: CellPlaces;
+  readonly #log: SystemLog;
+  readonly #pending = new Map<string, string[]>();
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(places: CellPlaces, log: SystemLog) {
+    this.#places = places;
+    this.#log = log;
+  }
+
+  record({ address, at, event, error }: CommittedRecord): void {
+    const [kind, cellId = '', , agentId] = address.split('/');
+    if (kind !== 'cell') return;
+    const text = describe(event, agentId);
+    if (text === undefined) return;
+    const refused = error ? ` (refused: ${error.message})` : '';
+    const lines = this.#pending.get(cellId) ?? [];
+    this.#pending.set(cellId, lines);
+    lines.push(`${new Date(at).toISOString()} ${text}${refused}`.replaceAll('\n', ' '));
+    this.#timer ??= setTimeout(() => this.flush(), INTERVAL_MS);
+  }
+
+  flush(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    for (const [cellId, lines] of this.#pending) this.#write(cellId, `${lines.join('\n')}\n`);
+    this.#pending.clear();
+  }
+
+  #write(cellId: string, text: string): void {
+    const root = this.#places.folderOf(cellId);
+    if (root === undefined) return;
+    try {
+      mkdirInside(root, 'logs');
+      const fd = openInside(root, cellPath.missionLog, 'a');
+      try {
+        writeSync(fd, text);
+        const path = join(root, cellPath.missionLog);
+        if (fstatSync(fd).size > MAX_LOG_BYTES) renameSync(path, `${path}.1`);
+      } finally {
+        closeSync(fd);
+      }
+    } catch (error) {
+      if (!hasCode(error, 'ENOENT'))
+        this.#log.warn({ cellId, error: String(error) }, 'mission log not written');
+    }
+  }
+}
+
+/** undefined: not worth a person's line. */
+function describe(
+  event: { type: string } & JsonObject,
+  agentId: string | undefined,
+): string | undefined {
+  const task = `task ${String(event['taskId'])}`;
+  if (agentId !== undefined) {
+    if (event.type === 'worker.started')
+      return `agent ${agentId}: worker started, pid ${String(event['pid'])}`;
+    if (event.type === 'xstate.done.actor.worker')
+      return `agent ${agentId}: worker gone, ${JSON.stringify(event['output'])}`;
+    if (event.type === 'agent.revive')
+      return `agent ${agentId}: revival ${String(event['revivalId'])} begins`;
+    return undefined;
+  }
+  switch (event.type) {
+    case 'actor.spawned':
+      return 'mission taken in';
+    case 'files.changed':
+      return `files: ${(event['changes'] as { path: string }[]).map(({ path }) => path).join(', ')}`;
+    case 'task.progressed':
+      return `${task}: ${String(event['stepsDone'])} steps done, agent ${String(event['agentId'])}${event['step'] === null ? '' : `, now ${String(event['step'])}`}`;
+    case 'task.finished':
+      return `${task}: ${String(event['outcome'])}${event['error'] ? `, ${(event['error'] as { message: string }).message}` : ''}`;
+    case 'agent.reported':
+      return `agent ${String(event['agentId'])}: ${String(event['status'])}${event['reason'] === null ? '' : `, ${String(event['reason'])}`}`;
+    case 'task.doubted':
+      return `${task}: in doubt, ${String(event['reason'] ?? 'settled')}`;
+    case 'xstate.done.actor.deadline':
+      return 'timeout';
+    case 'xstate.done.actor.criteria':
+      return `success criteria: ${JSON.stringify(event['output'])}`;
+    default:
+      return /^(cell|agent|task|criterion)\./.test(event.type) &&
+        event.type !== 'agent.checkpointed'
+        ? `${event.type} ${String(event['taskId'] ?? event['agentId'] ?? event['name'] ?? '')}`.trim()
+        : undefined;
+  }
+}

@@ -1,0 +1,130 @@
+/**
+ * The files people read: cell.json, agents/*.json and tasks/*.json, written from committed state.
+ *
+ * J1 Only committed state is shown (P1), whole files only (P6), at most one write per file in 50 ms.
+ * J2 A projection reads before it renames: a file that is not what we last saw belongs to a person and is taken in first.
+ * J3 A folder that was removed is never made again.
+ */
+import { createHash } from 'node:crypto';
+import { hasCode, readInside, writeWholeInside } from '../cells/inside.ts';
+import { cellAddress } from '../machines/addresses.ts';
+import type { CellContext } from '../machines/cell-context.ts';
+import { toPlainError } from '../machines/errors.ts';
+import { projectFiles } from '../machines/projection.ts';
+import type { CellDoor } from './cell-door.ts';
+import type { CellPlaces } from './cell-places.ts';
+import type { ActorSystem, SystemLog } from './system.ts';
+
+const INTERVAL_MS = 50;
+const MAX_BYTES = 4 << 20;
+
+export interface ProjectorOptions {
+  system: ActorSystem;
+  places: CellPlaces;
+  door: CellDoor;
+  log: SystemLog;
+}
+
+export class Projector {
+  readonly #options: ProjectorOptions;
+  readonly #due = new Map<string, NodeJS.Timeout>();
+  readonly #busy = new Map<string, Promise<void>>();
+  /** By cell: rev of each file as last written. */
+  readonly #written = new Map<string, Map<string, number>>();
+
+  constructor(options: ProjectorOptions) {
+    this.#options = options;
+  }
+
+  /** The cell's state changed; its files follow within the interval. */
+  schedule(cellId: string): void {
+    if (this.#due.has(cellId)) return;
+    const timer = setTimeout(() => {
+      this.#due.delete(cellId);
+      void this.project(cellId);
+    }, INTERVAL_MS);
+    this.#due.set(cellId, timer);
+  }
+
+  forget(cellId: string): void {
+    clearTimeout(this.#due.get(cellId));
+    this.#due.delete(cellId);
+    this.#written.delete(cellId);
+  }
+
+  /** Writes what is due of a cell now. Never rejects: what fails is logged and tried again. */
+  project(cellId: string): Promise<void> {
+    const after = this.#busy.get(cellId) ?? Promise.resolve();
+    const work = after
+      .then(() => this.#project(cellId))
+      .catch((error: unknown) => {
+        this.#options.log.warn({ cellId, error: toPlainError(error) }, 'projection failed');
+      })
+      .finally(() => {
+        if (this.#busy.get(cellId) === work) this.#busy.delete(cellId);
+      });
+    this.#busy.set(cellId, work);
+    return work;
+  }
+
+  /** Everything due, written. */
+  async drain(): Promise<void> {
+    for (const [cellId, timer] of this.#due) {
+      clearTimeout(timer);
+      void this.project(cellId);
+    }
+    this.#due.clear();
+    await Promise.all(this.#busy.values());
+  }
+
+  async #project(cellId: string): Promise<void> {
+    const { system, places, door } = this.#options;
+    const root = places.folderOf(cellId);
+    if (root === undefined || !system.has(cellAddress(cellId))) return;
+    const context = system.read(cellAddress(cellId)).snapshot.context as CellContext;
+    const written = this.#written.get(cellId) ?? new Map<string, number>();
+    this.#written.set(cellId, written);
+    let edited = false;
+    for (const [path, content] of Object.entries(projectFiles(context))) {
+      const rev = content['_rev'] as number;
+      if (written.get(path) === rev) continue;
+      const text = `${JSON.stringify(content, null, 2)}\n`;
+      const hash = sha256(text);
+      const present = readHash(root, path);
+      if (present === hash) {
+        door.written(cellId, path, hash);
+      } else if (present === undefined || present !== door.knownHash(cellId, path)) {
+        edited = true; // J2
+        continue;
+      } else {
+        try {
+          await writeWholeInside(root, path, text, { sync: false, what: 'projection' });
+        } catch (error) {
+          if (hasCode(error, 'ENOENT')) return; // J3
+          throw error;
+        }
+        door.written(cellId, path, hash);
+      }
+      written.set(path, rev);
+    }
+    if (edited) await this.#takeInFirst(cellId);
+  }
+
+  async #takeInFirst(cellId: string): Promise<void> {
+    const { places, door } = this.#options;
+    const folder = places.folderName(cellId);
+    if (folder === undefined) return;
+    await door.lookAt(folder); // schedules this cell again when it took anything in
+  }
+}
+
+const sha256 = (data: string | Buffer): string => createHash('sha256').update(data).digest('hex');
+
+function readHash(root: string, path: string): string | undefined {
+  try {
+    return sha256(readInside(root, path, { maxBytes: MAX_BYTES }));
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,1016 @@
+/**
+ * The actor system: every event of every actor on its way from a door, an effect, a timer or another actor, through the
+ * journal, into the actor's state, and from there to the world.
+ *
+ * S1 A record is appended before it is applied, and nothing that came of it leaves (effect, reply, read, observer) before
+ *    the commit that makes it durable (P1). `#queue` is that barrier: one entry a record, let go in order.
+ * S2 What an event makes its machine send is appended as the receivers' records in the same synchronous turn, so it lands
+ *    in the same batch: a cause and its consequences are durable together or not at all.
+ * S3 An event that throws is followed by `rejected`; the state is as before it (fold.ts F2).
+ * S4 Doors are refused when a bound is reached; internal sends never are: an actor that cannot keep up is held, with its
+ *    records kept (P8).
+ * S5 After a failed write the states ahead of the last commit are dropped, the node is held and answers reads from what
+ *    was committed; when the journal opens again they are restored from disk.
+ */
+import { EventEmitter } from 'node:events';
+import { RuntimeError, toPlainError } from '../machines/errors.ts';
+import type { PlainError } from '../machines/errors.ts';
+import type { SendParams, SpawnParams, StopParams } from '../machines/events.ts';
+import type { JsonObject, JsonValue } from '../machines/json.ts';
+import { Actor, Resident } from './actor.ts';
+import type { Committed } from './actor.ts';
+import type { NodeClock } from './clock.ts';
+import { EffectRunner } from './effects.ts';
+import type { DoubtfulEffect, Outcome } from './effects.ts';
+import { applyEvent, initialState, NO_INVOKES, remember, snapshotBody } from './fold.ts';
+import type { MachineRegistry, Output } from './logic.ts';
+import { effectKey, encodeRecord, toDeadline } from './records.ts';
+import type { EventRecord, Invoke } from './records.ts';
+import { TimerIndex } from './timers.ts';
+import type { Timer } from './timers.ts';
+
+/** The part of cells/journal.ts the system uses. */
+export interface JournalPort {
+  append(line: string): number;
+  flush(): void;
+  readonly pendingRecords: number;
+}
+
+export interface Limits {
+  /** Undurable or waiting records of one actor above which its doors answer BUSY. */
+  softBound: number;
+  /** ... above which a held actor stops taking internal sends into memory; they stay in the journal alone. */
+  hardBound: number;
+  /** Undurable records of the whole node above which every door answers BUSY. */
+  nodeBound: number;
+  /** Events from within (sends, effects, timers) an actor may take in a burst, and per second thereafter. */
+  burst: number;
+  ratePerSecond: number;
+  /** Records of one actor between two snapshot records in the journal, at least. */
+  snapshotEvery: number;
+}
+
+export const DEFAULT_LIMITS: Limits = {
+  softBound: 1024,
+  hardBound: 10_000,
+  nodeBound: 65_536,
+  burst: 10_000,
+  ratePerSecond: 2000,
+  snapshotEvery: 64,
+};
+
+export interface Receipt {
+  /** The receiver's seq of the event. */
+  seq: number;
+  duplicate?: true;
+}
+
+export interface SendOptions {
+  /** Outside id: the same one is applied once (P3). */
+  id?: string;
+  /** When the sender says it happened, epoch ms: only for telling too old ids. */
+  datedAt?: number;
+  stream?: { stream: string; created: string; seq: number };
+}
+
+/** One durable record, as observers get it, in journal order. */
+export interface CommittedRecord {
+  lsn: number;
+  address: string;
+  seq: number;
+  at: number;
+  event: { type: string } & JsonObject;
+  error: PlainError | undefined;
+}
+
+interface SystemEvents {
+  committed: [CommittedRecord];
+  /** An actor came to be held, or the node's journal failed (address `node`). */
+  held: [string, string];
+  released: [string];
+  doubt: [DoubtfulEffect];
+}
+
+interface Queued {
+  lsn: number;
+  actor: Actor;
+  resident: Resident | undefined;
+  committed: Committed | undefined;
+  outputs: Launch[] | undefined;
+  record: CommittedRecord | undefined;
+  resolve: ((receipt: Receipt) => void) | undefined;
+  reject: ((error: Error) => void) | undefined;
+  error: Error | undefined;
+}
+
+type Launch =
+  | { kind: 'start'; invokeId: string; invoke: Invoke; machine: string }
+  | { kind: 'abort'; key: string };
+
+type Internal = { from: Actor; seq: number; n: number } & (
+  | { kind: 'send'; params: SendParams }
+  | { kind: 'spawn'; params: SpawnParams }
+  | { kind: 'stop'; params: StopParams }
+);
+
+type Origin = Pick<EventRecord, 'i' | 's' | 'x'> & { d?: number };
+const NO_ORIGIN: Origin = {};
+
+export interface SystemOptions {
+  registry: MachineRegistry;
+  clock: NodeClock;
+  epoch: number;
+  limits?: Partial<Limits>;
+  log: SystemLog;
+  /** Brings a known actor into memory; see recovery.ts. Throws when its state cannot be restored. */
+  restore(actor: Actor): Resident;
+}
+
+export interface SystemLog {
+  info(fields: Record<string, unknown>, message: string): void;
+  warn(fields: Record<string, unknown>, message: string): void;
+}
+
+const REJECTED_DETAIL = 'the event was journaled and changed nothing';
+
+export class ActorSystem extends EventEmitter<SystemEvents> {
+  readonly registry: MachineRegistry;
+  readonly clock: NodeClock;
+  readonly epoch: number;
+  readonly limits: Limits;
+  readonly effects: EffectRunner;
+  readonly timers: TimerIndex;
+  readonly actors = new Map<string, Actor>();
+  readonly #log: SystemLog;
+  readonly #restore: (actor: Actor) => Resident;
+  #journal: JournalPort | undefined;
+  #failure: Error | undefined;
+  #queue: Queued[] = [];
+  #queueHead = 0;
+  readonly #internal: Internal[] = [];
+  #draining = false;
+  #flushScheduled = false;
+
+  constructor(options: SystemOptions) {
+    super();
+    this.registry = options.registry;
+    this.clock = options.clock;
+    this.epoch = options.epoch;
+    this.limits = { ...DEFAULT_LIMITS, ...options.limits };
+    this.#log = options.log;
+    this.#restore = options.restore;
+    this.timers = new TimerIndex(options.clock, (timer) => this.#timerDue(timer));
+    this.effects = new EffectRunner({
+      recordStarted: (address, invoke, seq) => this.#recordStarted(address, invoke, seq),
+      deliver: (address, invoke, seq, outcome) => this.#effectEnded(address, invoke, seq, outcome),
+      emit: (address, invoke, seq, event) => this.#effectEmitted(address, invoke, seq, event),
+      now: () => this.clock.now().at,
+      doubted: (effect) => this.emit('doubt', effect),
+      log: (message, fields) => this.#log.warn(fields, message),
+    });
+  }
+
+  attachJournal(journal: JournalPort): void {
+    this.#journal = journal;
+  }
+
+  /** Why the node takes no events at present; undefined while it does. */
+  get failure(): Error | undefined {
+    return this.#failure;
+  }
+
+  get pendingRecords(): number {
+    return this.#queue.length - this.#queueHead;
+  }
+
+  // ---- doors -------------------------------------------------------------------------------------------------------
+
+  /**
+   * Hands an event to an actor from outside. Resolves when it is durable and applied.
+   * Throws RuntimeError ACTOR_UNKNOWN, ACTOR_HELD, BUSY, JOURNAL_HELD, TOO_OLD; the machine's own RuntimeError when it
+   * refuses the event, EVENT_REJECTED when it throws anything else.
+   */
+  send(
+    address: string,
+    event: { type: string } & JsonObject,
+    options?: SendOptions,
+  ): Promise<Receipt> {
+    return new Promise((resolve, reject) => {
+      const actor = this.#require(address);
+      if (actor.hold) throw actor.heldError();
+      const resident = this.#wake(actor);
+      this.#refuseWhenBusy(actor, resident);
+      const origin = options ? this.#admit(resident, options) : NO_ORIGIN;
+      if (typeof origin === 'number') return resolve({ seq: origin, duplicate: true });
+      this.#post(actor, event, origin, resolve, reject);
+      this.#drain();
+    });
+  }
+
+  /** Starts an actor unless one lives at the address. Resolves when that is durable. */
+  spawn(address: string, machine: string, input: JsonObject): Promise<Receipt> {
+    return new Promise((resolve, reject) => {
+      const known = this.actors.get(address);
+      if (known && !known.stopped) return resolve({ seq: known.seq, duplicate: true });
+      this.#init({ address, machine, input }, undefined, resolve, reject);
+      this.#drain();
+    });
+  }
+
+  /** Ends an actor for good; its records stay. */
+  stop(address: string, reason: string): Promise<Receipt> {
+    return new Promise((resolve, reject) => {
+      this.#stopActor(this.#require(address), reason, resolve, reject);
+      this.#drain();
+    });
+  }
+
+  /** The state as of the last commit (P1). Throws RuntimeError ACTOR_UNKNOWN or ACTOR_HELD. */
+  read(address: string): Committed {
+    const actor = this.#require(address);
+    if (actor.frozen) return actor.frozen;
+    if (actor.hold && actor.resident === undefined) throw actor.heldError();
+    return this.#wake(actor).committed;
+  }
+
+  has(address: string): boolean {
+    const actor = this.actors.get(address);
+    return actor !== undefined && !actor.stopped;
+  }
+
+  /** Resolves when everything appended so far is durable. */
+  settled(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const last = this.#queue.at(-1);
+      if (this.#failure) return reject(this.#failure);
+      if (last === undefined || this.#queueHead === this.#queue.length) return resolve();
+      this.#queue.push({
+        ...blank(last.actor, last.lsn),
+        resolve: () => resolve(),
+        reject,
+      });
+      this.#scheduleFlush();
+    });
+  }
+
+  // ---- effects in doubt --------------------------------------------------------------------------------------------
+
+  inDoubt(): DoubtfulEffect[] {
+    return this.effects.inDoubt();
+  }
+
+  /** Settles an effect nobody knows the outcome of. `not_started` lets it run. */
+  async settle(
+    key: string,
+    verdict: { kind: 'done' } | { kind: 'failed'; error: PlainError } | { kind: 'not_started' },
+    by: string,
+  ): Promise<Receipt> {
+    const effect = this.effects.takeDoubtful(key);
+    const actor = this.#require(effect.address);
+    const resident = this.#wake(actor);
+    const invoke = resident.state.invokes[effect.invoke];
+    if (invoke === undefined || effectKey(actor.address, invoke.seq, effect.invoke) !== key)
+      throw new RuntimeError(`nothing waits for ${key} any more`, { code: 'NOT_FOUND' });
+    if (verdict.kind === 'not_started') return this.#settleNotStarted(actor, effect, invoke, by);
+    const output = this.effects.settledOutput(resident.state.logic.name, effect);
+    const event: { type: string } & JsonObject =
+      verdict.kind === 'done'
+        ? { type: `xstate.done.actor.${effect.invoke}`, output, settledBy: by }
+        : {
+            type: `xstate.error.actor.${effect.invoke}`,
+            error: { ...verdict.error },
+            settledBy: by,
+          };
+    return new Promise((resolve, reject) => {
+      this.#post(actor, event, NO_ORIGIN, resolve, reject);
+      // The doubt is over unless the machine rejected the settlement and still waits.
+      if (resident.state.invokes[effect.invoke]?.seq !== invoke.seq) this.effects.abort(key);
+      this.#drain();
+    });
+  }
+
+  #settleNotStarted(
+    actor: Actor,
+    effect: DoubtfulEffect,
+    invoke: Invoke,
+    by: string,
+  ): Promise<Receipt> {
+    return new Promise((resolve, reject) => {
+      const resident = this.#wake(actor);
+      const { started: _, ...unstarted } = invoke;
+      const rest = `,"k":"settled","of":${invoke.seq},"v":${JSON.stringify(effect.invoke)},"e":${JSON.stringify({ outcome: 'not_started', by })}`;
+      const queued = this.#append(actor, rest);
+      resident.state.invokes = { ...resident.state.invokes, [effect.invoke]: unstarted };
+      resident.state.seq = actor.seq;
+      this.effects.abort(effect.key);
+      this.#enqueue(actor, resident, queued, {
+        resolve,
+        reject,
+        outputs: [
+          {
+            kind: 'start',
+            invokeId: effect.invoke,
+            invoke: unstarted,
+            machine: resident.state.logic.name,
+          },
+        ],
+      });
+      this.#drain();
+    });
+  }
+
+  // ---- called by recovery and upkeep -------------------------------------------------------------------------------
+
+  /** Arms timers and starts effects of an actor that was just restored. */
+  goLive(actor: Actor, resident: Resident): void {
+    const machine = resident.state.logic.name;
+    for (const [invokeId, invoke] of Object.entries(resident.state.invokes)) {
+      if (invoke.src === 'waitUntil') this.#arm(actor, invokeId, invoke);
+      else this.effects.start(machine, actor.address, { invokeId, invoke, restarted: true });
+    }
+  }
+
+  /** Makes sure the actor is in memory. Throws RuntimeError ACTOR_HELD. */
+  wake(actor: Actor): Resident {
+    return this.#wake(actor);
+  }
+
+  holdActor(actor: Actor, hold: NonNullable<Actor['hold']>): void {
+    actor.hold = hold;
+    this.#log.warn({ address: actor.address, ...hold }, 'actor held');
+    this.emit('held', actor.address, hold.reason);
+  }
+
+  /** Lets a held actor go on: what came meanwhile is applied in order. */
+  async release(address: string): Promise<void> {
+    await this.settled();
+    const actor = this.#require(address);
+    if (actor.hold === undefined) return;
+    actor.hold = undefined;
+    const backlog = actor.backlog ?? [];
+    actor.backlog = undefined;
+    const resident = this.#wake(actor); // without a resident, the backlog is read from the journal with the rest
+    resident.allowance = Number.NaN;
+    const note = this.#append(actor, ',"k":"released"');
+    for (const record of backlog) this.#applyLate(actor, resident, record, note);
+    resident.state.seq = actor.seq;
+    this.#enqueue(actor, resident, note, { event: { type: 'actor.released' } });
+    this.emit('released', address);
+    this.#drain();
+  }
+
+  /** Sends that a record asked for which was journaled while its actor was held and folded in only now. */
+  repost(actor: Actor, seq: number, outputs: readonly Output[]): void {
+    let n = 0;
+    for (const output of outputs)
+      if (output.kind !== 'invoke' && output.kind !== 'abort')
+        this.#internal.push({ ...output, from: actor, seq, n: (n += 1) });
+    if (!this.#draining) setImmediate(() => this.#drain());
+  }
+
+  /** State of an actor as a body for a checkpoint, and when it is safe to write: after `settled()`. */
+  captureBody(actor: Actor): { seq: number; text: string; resident: Resident } {
+    const resident = this.#wake(actor);
+    return { seq: actor.seq, text: JSON.stringify(snapshotBody(resident.state)), resident };
+  }
+
+  /** A journaled return to an earlier state: dedupe and outcomes stay as they are (DESIGN 4). */
+  rollBack(
+    address: string,
+    earlier: { seq: number; snapshot: JsonValue },
+    reason: string,
+  ): Promise<Receipt> {
+    return new Promise((resolve, reject) => {
+      const actor = this.#require(address);
+      if (actor.hold) throw actor.heldError();
+      const resident = this.#wake(actor);
+      const { logic } = resident.state;
+      const seq = actor.seq + 1;
+      const invokes = Object.fromEntries(
+        Object.entries(pendingIn(earlier.snapshot)).map(([id, { src, input }]) => [
+          id,
+          { src, input, seq },
+        ]),
+      );
+      const body = { snapshot: earlier.snapshot, invokes, dedupe: resident.state.dedupe.toJSON() };
+      const rest = `,"k":"rolled_back","m":"${logic.id}","h":"${logic.hash}","to":${earlier.seq},"reason":${JSON.stringify(reason)},"e":${JSON.stringify(body)}`;
+      const queued = this.#append(actor, rest);
+      const launches: Launch[] = this.#abortAll(actor, resident);
+      resident.state = {
+        ...resident.state,
+        snapshot: logic.restore(structuredClone(earlier.snapshot)),
+        invokes,
+        seq,
+      };
+      for (const [invokeId, invoke] of Object.entries(invokes)) {
+        if (invoke.src === 'waitUntil') this.#arm(actor, invokeId, invoke);
+        else launches.push({ kind: 'start', invokeId, invoke, machine: logic.name });
+      }
+      this.#enqueue(actor, resident, queued, { resolve, reject, outputs: launches });
+      this.#drain();
+    });
+  }
+
+  /** Replaces an actor's machine by its next version, as a record. Used right after it was restored. */
+  migrateActor(actor: Actor, resident: Resident): void {
+    for (let next = this.registry.upgrade(resident.state.logic); next;) {
+      const persisted = JSON.parse(
+        JSON.stringify(resident.state.logic.persist(resident.state.snapshot)),
+      ) as JsonValue;
+      const migrated = next.migrate(persisted);
+      const invokes = Object.fromEntries(
+        Object.entries(pendingIn(migrated)).map(([id, { src, input }]) => [
+          id,
+          resident.state.invokes[id] ?? { src, input, seq: actor.seq + 1 },
+        ]),
+      );
+      const body = { snapshot: migrated, invokes, dedupe: resident.state.dedupe.toJSON() };
+      const rest = `,"k":"migrated","m":"${next.logic.id}","h":"${next.logic.hash}","e":${JSON.stringify(body)}`;
+      const queued = this.#append(actor, rest);
+      resident.state = {
+        ...resident.state,
+        logic: next.logic,
+        snapshot: next.logic.restore(migrated),
+        invokes,
+        seq: actor.seq,
+      };
+      actor.machine = next.logic.id;
+      this.#enqueue(actor, resident, queued, {});
+      next = this.registry.upgrade(resident.state.logic);
+    }
+  }
+
+  // ---- the journal's answers ---------------------------------------------------------------------------------------
+
+  /** Everything up to `lastLsn` is durable: let go of what waited for it, in order (S1). */
+  onCommit(lastLsn: number): void {
+    const queue = this.#queue;
+    let head = this.#queueHead;
+    for (; head < queue.length; head += 1) {
+      const item = queue[head] as Queued;
+      if (item.lsn > lastLsn) break;
+      const { actor, resident } = item;
+      if (resident) {
+        resident.uncommitted -= 1;
+        if (item.committed) resident.committed = item.committed;
+      }
+      if (item.outputs) this.#launch(actor, resident, item.outputs);
+      if (item.record && this.listenerCount('committed') > 0) this.emit('committed', item.record);
+      if (item.error) item.reject?.(item.error);
+      else item.resolve?.({ seq: item.committed?.seq ?? actor.seq });
+    }
+    if (head === queue.length) this.#queue = [];
+    else if (head > 4096) this.#queue = queue.slice(head);
+    this.#queueHead = this.#queue === queue ? head : 0;
+  }
+
+  /** S5. Returns the actors that were ahead of the last commit: the caller restores them once the journal is open. */
+  onFailure(error: Error): Actor[] {
+    this.#failure = error;
+    this.timers.stop();
+    const lost = this.#queue.slice(this.#queueHead);
+    this.#queue = [];
+    this.#queueHead = 0;
+    this.#internal.length = 0;
+    for (const { actor, resident } of lost) {
+      actor.backlog = undefined;
+      if (resident === undefined || actor.resident !== resident) continue;
+      actor.frozen = resident.committed;
+      actor.resident = undefined;
+      for (const [id, invoke] of Object.entries(resident.state.invokes))
+        if (invoke.src === 'waitUntil') this.timers.disarm(actor.address, id);
+    }
+    for (const item of lost) item.reject?.(error);
+    this.emit('held', 'node', error.message);
+    return [...new Set(lost.map(({ actor }) => actor))];
+  }
+
+  resumeAfterFailure(): void {
+    this.#failure = undefined;
+    this.timers.start();
+    this.effects.resume();
+    this.emit('released', 'node');
+  }
+
+  // ---- from within -------------------------------------------------------------------------------------------------
+
+  #timerDue({ address, invoke, armSeq }: Timer): void {
+    const actor = this.actors.get(address);
+    if (actor === undefined || actor.stopped) return;
+    if (this.#failure) return;
+    const resident = this.#tryWake(actor); // a held actor's timers are armed again when it is restored
+    if (resident?.state.invokes[invoke]?.seq !== armSeq) return;
+    this.#postInternal(actor, { type: `xstate.done.actor.${invoke}` }, NO_ORIGIN);
+    this.#drain();
+  }
+
+  #effectEnded(address: string, invoke: string, seq: number, outcome: Outcome): boolean {
+    if (this.#failure) return false;
+    const actor = this.actors.get(address);
+    if (actor === undefined || actor.stopped) return true;
+    const resident = this.#tryWake(actor);
+    if (resident === undefined) return false;
+    if (resident.state.invokes[invoke]?.seq !== seq) return true;
+    const event: { type: string } & JsonObject =
+      outcome.kind === 'done'
+        ? { type: `xstate.done.actor.${invoke}`, output: outcome.output }
+        : { type: `xstate.error.actor.${invoke}`, error: { ...outcome.error } };
+    this.#postInternal(actor, event, NO_ORIGIN);
+    this.#drain();
+    return this.#failure === undefined;
+  }
+
+  #effectEmitted(
+    address: string,
+    invoke: string,
+    seq: number,
+    event: { type: string } & JsonObject,
+  ): void {
+    const actor = this.actors.get(address);
+    if (actor === undefined || this.#failure || actor.resident === undefined) return;
+    if (actor.resident.state.invokes[invoke]?.seq !== seq) return;
+    this.#postInternal(actor, event, NO_ORIGIN);
+    this.#drain();
+  }
+
+  #recordStarted(address: string, invokeId: string, seq: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const actor = this.#require(address);
+      const resident = this.#wake(actor);
+      const invoke = resident.state.invokes[invokeId];
+      if (invoke === undefined || invoke.seq !== seq)
+        throw new RuntimeError('the effect was withdrawn', { code: 'CONFLICT' });
+      const rest = `,"k":"started","of":${seq},"v":${JSON.stringify(invokeId)}`;
+      const queued = this.#append(actor, rest);
+      resident.state.invokes = {
+        ...resident.state.invokes,
+        [invokeId]: { ...invoke, started: true },
+      };
+      resident.state.seq = actor.seq;
+      this.#enqueue(actor, resident, queued, { resolve: () => resolve(), reject });
+      this.#drain();
+    });
+  }
+
+  /** Sends, spawns and stops that events asked for, until none is left; then the batch may be cut (S2). */
+  #drain(): void {
+    if (this.#draining) return;
+    this.#draining = true;
+    try {
+      for (let i = 0; i < this.#internal.length; i += 1)
+        this.#carryOut(this.#internal[i] as Internal);
+    } finally {
+      this.#internal.length = 0;
+      this.#draining = false;
+    }
+    this.#scheduleFlush();
+  }
+
+  #carryOut(internal: Internal): void {
+    const s: [string, number, number] = [internal.from.address, internal.seq, internal.n];
+    if (internal.kind === 'spawn') {
+      const known = this.actors.get(internal.params.address);
+      if (known === undefined || known.stopped) this.#init(internal.params, s);
+      return;
+    }
+    const address = internal.kind === 'send' ? internal.params.to : internal.params.address;
+    const actor = this.actors.get(address);
+    if (actor === undefined || actor.stopped) {
+      this.#log.warn({ from: s[0], to: address, kind: internal.kind }, 'message to nobody');
+      return;
+    }
+    if (internal.kind === 'stop') return this.#stopActor(actor, internal.params.reason);
+    if (this.#tryWake(actor)?.state.dedupe.seenSend(...s)) return;
+    this.#postInternal(actor, internal.params.event, { s });
+  }
+
+  #postInternal(actor: Actor, event: { type: string } & JsonObject, origin: Origin): void {
+    if (actor.hold === undefined && !this.#withinRate(actor.resident))
+      this.holdActor(actor, {
+        code: 'BUSY',
+        reason: `took more than ${this.limits.burst} events from within in a burst, the last of type ${event.type}: a loop that feeds itself`,
+      });
+    this.#post(actor, event, origin);
+  }
+
+  /** Token bucket. */
+  #withinRate(resident: Resident | undefined): boolean {
+    if (resident === undefined) return true;
+    const { up } = this.clock.now();
+    if (Number.isNaN(resident.allowance)) resident.allowance = this.limits.burst;
+    const refill = ((up - resident.allowanceAt) / 1000) * this.limits.ratePerSecond;
+    resident.allowance = Math.min(this.limits.burst, resident.allowance + refill) - 1;
+    resident.allowanceAt = up;
+    return resident.allowance >= 0;
+  }
+
+  // ---- records -----------------------------------------------------------------------------------------------------
+
+  #post(
+    actor: Actor,
+    event: { type: string } & JsonObject,
+    origin: Origin,
+    resolve?: (receipt: Receipt) => void,
+    reject?: (error: Error) => void,
+  ): void {
+    const resident = this.#tryWake(actor);
+    const waits = resident === undefined || actor.hold !== undefined;
+    const text = originText(origin) + (waits ? ',"b":1' : '');
+    const queued = this.#append(actor, `${text},"e":${JSON.stringify(event)}`);
+    const { at, up, seq } = queued;
+    if (waits) {
+      this.#keepForLater(actor, {
+        ...{ a: actor.address, n: seq, p: this.epoch, t: at, u: up, b: 1, e: event },
+        ...origin,
+      });
+      return this.#enqueue(actor, undefined, queued, { resolve, reject, event });
+    }
+    remember(resident.state.dedupe, { n: seq, ...origin }, at);
+    this.#applyNow(actor, resident, { ...queued, event, resolve, reject });
+  }
+
+  #applyNow(
+    actor: Actor,
+    resident: Resident,
+    {
+      lsn,
+      seq,
+      at,
+      up,
+      event,
+      resolve,
+      reject,
+    }: Appended & {
+      event: { type: string } & JsonObject;
+      resolve: ((receipt: Receipt) => void) | undefined;
+      reject: ((error: Error) => void) | undefined;
+    },
+  ): void {
+    const { state } = resident;
+    const before = state.invokes;
+    const outputs: Output[] = [];
+    try {
+      applyEvent(state, { seq, event, now: { at, up } }, outputs);
+    } catch (thrown) {
+      state.seq = seq;
+      return this.#reject(actor, resident, { lsn, seq, at, up }, event, thrown, reject);
+    }
+    state.seq = seq;
+    resident.activeAt = up;
+    const launches =
+      outputs.length > 0 ? this.#route(actor, resident, before, outputs, seq) : undefined;
+    this.#enqueue(
+      actor,
+      resident,
+      { lsn, seq, at, up },
+      { resolve, reject, event, outputs: launches },
+    );
+    this.#maybeSnapshot(actor, resident);
+  }
+
+  /** S3. */
+  #reject(
+    actor: Actor,
+    resident: Resident,
+    appended: Appended,
+    event: { type: string } & JsonObject,
+    thrown: unknown,
+    reject: ((error: Error) => void) | undefined,
+  ): void {
+    const plain = toPlainError(thrown);
+    const error =
+      thrown instanceof RuntimeError
+        ? thrown
+        : new RuntimeError(`${actor.address} rejected ${event.type}: ${plain.message}`, {
+            code: 'EVENT_REJECTED',
+            cause: thrown,
+            details: { address: actor.address, seq: appended.seq },
+            hint: REJECTED_DETAIL,
+          });
+    if (!(thrown instanceof RuntimeError))
+      this.#log.warn(
+        { address: actor.address, seq: appended.seq, type: event.type, error: plain },
+        'event rejected',
+      );
+    this.#enqueue(actor, resident, appended, {});
+    const note = this.#append(
+      actor,
+      `,"k":"rejected","of":${appended.seq},"e":${JSON.stringify(plain)}`,
+    );
+    resident.state.seq = note.seq;
+    this.#enqueue(actor, resident, note, { reject, error, event, plain });
+  }
+
+  /** Applies, after a release, what was only recorded while the actor was held. */
+  #applyLate(actor: Actor, resident: Resident, record: EventRecord, note: Appended): void {
+    const { state } = resident;
+    const { n: seq, t: at, u: up, e: event } = record;
+    remember(state.dedupe, record, at);
+    const before = state.invokes;
+    const outputs: Output[] = [];
+    try {
+      applyEvent(state, { seq, event, now: { at, up } }, outputs);
+    } catch (thrown) {
+      const plain = toPlainError(thrown);
+      const text = `,"k":"rejected","of":${seq},"e":${JSON.stringify(plain)}`;
+      return this.#enqueue(actor, resident, this.#append(actor, text), { event, plain });
+    }
+    const launches = this.#route(actor, resident, before, outputs, seq);
+    this.#enqueue(actor, resident, note, { outputs: launches });
+  }
+
+  /** Splits outputs into what waits for the commit (returned) and what happens in this turn: timers and messages. */
+  #route(
+    actor: Actor,
+    resident: Resident,
+    before: Resident['state']['invokes'],
+    outputs: readonly Output[],
+    seq: number,
+  ): Launch[] | undefined {
+    let launches: Launch[] | undefined;
+    const pending: Record<string, Invoke> = { ...before };
+    let n = 0;
+    for (const output of outputs) {
+      switch (output.kind) {
+        case 'invoke': {
+          const invoke = { src: output.src, input: output.input, seq };
+          pending[output.id] = invoke;
+          if (output.src === 'waitUntil') this.#arm(actor, output.id, invoke);
+          else
+            (launches ??= []).push({
+              kind: 'start',
+              invokeId: output.id,
+              invoke,
+              machine: resident.state.logic.name,
+            });
+          break;
+        }
+        case 'abort': {
+          const invoke = pending[output.id];
+          if (invoke === undefined) break;
+          delete pending[output.id];
+          if (invoke.src === 'waitUntil') this.timers.disarm(actor.address, output.id);
+          else
+            (launches ??= []).push({
+              kind: 'abort',
+              key: effectKey(actor.address, invoke.seq, output.id),
+            });
+          break;
+        }
+        default:
+          this.#internal.push({ ...output, from: actor, seq, n: (n += 1) });
+      }
+    }
+    return launches;
+  }
+
+  #launch(actor: Actor, resident: Resident | undefined, launches: readonly Launch[]): void {
+    for (const launch of launches) {
+      if (launch.kind === 'abort') this.effects.abort(launch.key);
+      else if (resident?.state.invokes[launch.invokeId]?.seq === launch.invoke.seq)
+        this.effects.start(launch.machine, actor.address, { ...launch, restarted: false });
+    }
+  }
+
+  #arm(actor: Actor, invoke: string, { input, seq }: Invoke): void {
+    this.timers.arm({ address: actor.address, invoke, armSeq: seq, deadline: toDeadline(input) });
+  }
+
+  #abortAll(actor: Actor, resident: Resident): Launch[] {
+    const launches: Launch[] = [];
+    for (const [id, invoke] of Object.entries(resident.state.invokes)) {
+      if (invoke.src === 'waitUntil') this.timers.disarm(actor.address, id);
+      else launches.push({ kind: 'abort', key: effectKey(actor.address, invoke.seq, id) });
+    }
+    return launches;
+  }
+
+  #init(
+    { address, machine, input }: SpawnParams,
+    s: [string, number, number] | undefined,
+    resolve?: (receipt: Receipt) => void,
+    reject?: (error: Error) => void,
+  ): void {
+    if (!ADDRESS.test(address))
+      throw new RuntimeError(`not an address: ${address}`, { code: 'INVALID_ARGUMENT' });
+    const logic = this.registry.latest(machine);
+    const actor = this.actors.get(address) ?? new Actor(address);
+    const text = `,"k":"init","m":"${logic.id}","h":"${logic.hash}","e":${JSON.stringify(input)}`;
+    const queued = this.#append(actor, text + (s ? `,"s":${JSON.stringify(s)}` : ''));
+    const { at, up, seq } = queued;
+    const outputs: Output[] = [];
+    const state = initialState(logic, { seq, input, now: { at, up } }, outputs);
+    if (s) state.dedupe.recordSend(...s);
+    const resident = new Resident(state, up);
+    actor.resident = resident;
+    actor.machine = logic.id;
+    actor.stopped = false;
+    this.actors.set(address, actor);
+    const launches = this.#route(actor, resident, NO_INVOKES, outputs, seq);
+    const event = { type: 'actor.spawned', machine: logic.id };
+    this.#enqueue(actor, resident, queued, { resolve, reject, outputs: launches, event });
+  }
+
+  #stopActor(
+    actor: Actor,
+    reason: string,
+    resolve?: (receipt: Receipt) => void,
+    reject?: (error: Error) => void,
+  ): void {
+    const resident = this.#tryWake(actor);
+    const queued = this.#append(actor, `,"k":"stopped","e":${JSON.stringify(reason)}`);
+    const launches = resident ? this.#abortAll(actor, resident) : undefined;
+    if (resident) resident.state.seq = queued.seq;
+    actor.stopped = true;
+    actor.hold = undefined;
+    const event = { type: 'actor.stopped', reason };
+    this.#enqueue(actor, resident, queued, { resolve, reject, outputs: launches, event });
+  }
+
+  /** A snapshot of the actor among its own records, so that a restart folds little whatever its history. */
+  #maybeSnapshot(actor: Actor, resident: Resident): void {
+    if (resident.tailRecords < this.limits.snapshotEvery) return;
+    if (resident.tailBytes < 4 * resident.snapshotBytes) return;
+    const { logic } = resident.state;
+    const body = JSON.stringify(snapshotBody(resident.state));
+    const rest = `,"k":"snapshot","m":"${logic.id}","h":"${logic.hash}","e":${body}`;
+    const queued = this.#append(actor, rest);
+    resident.state.seq = queued.seq;
+    resident.snapshotBytes = body.length;
+    this.#enqueue(actor, resident, queued, {});
+    resident.tailRecords = 0;
+    resident.tailBytes = 0;
+  }
+
+  #append(actor: Actor, rest: string): Appended {
+    if (this.#failure) throw this.#failure;
+    const journal = this.#journal;
+    if (journal === undefined) throw new Error('the system has no journal yet');
+    const { at, up } = this.clock.now();
+    const seq = actor.seq + 1;
+    const line = encodeRecord(actor.prefix, { n: seq, p: this.epoch, t: at, u: up }, rest);
+    const lsn = journal.append(line);
+    actor.seq = seq;
+    if (actor.firstDirtyLsn === 0) actor.firstDirtyLsn = lsn;
+    const { resident } = actor;
+    if (resident) {
+      resident.tailRecords += 1;
+      resident.tailBytes += line.length;
+    }
+    return { lsn, seq, at, up };
+  }
+
+  #enqueue(
+    actor: Actor,
+    resident: Resident | undefined,
+    { lsn, seq, at }: Appended,
+    more: Enqueue,
+  ): void {
+    let committed: Committed | undefined;
+    if (resident) {
+      resident.uncommitted += 1;
+      const { snapshot, invokes } = resident.state;
+      committed = { seq, snapshot, invokes };
+    }
+    const { event, plain, outputs, resolve, reject, error } = more;
+    const record = event
+      ? { lsn, address: actor.address, seq, at, event, error: plain }
+      : undefined;
+    this.#queue.push({ lsn, actor, resident, committed, outputs, record, resolve, reject, error });
+  }
+
+  #scheduleFlush(): void {
+    if (this.#flushScheduled) return;
+    this.#flushScheduled = true;
+    setImmediate(() => {
+      this.#flushScheduled = false;
+      this.#journal?.flush();
+    });
+  }
+
+  // ---- admission ---------------------------------------------------------------------------------------------------
+
+  #require(address: string): Actor {
+    const actor = this.actors.get(address);
+    if (actor && !actor.stopped) return actor;
+    throw new RuntimeError(`no actor lives at ${address}`, {
+      code: 'ACTOR_UNKNOWN',
+      hint: 'List them with `lazarus status`.',
+    });
+  }
+
+  #wake(actor: Actor): Resident {
+    if (actor.resident) return actor.resident;
+    if (actor.hold) throw actor.heldError();
+    if (this.#failure) throw this.#failure;
+    return this.#restore(actor);
+  }
+
+  /** undefined when the actor is held: what comes is recorded and waits. */
+  #tryWake(actor: Actor): Resident | undefined {
+    if (actor.hold) return actor.resident;
+    try {
+      return this.#wake(actor);
+    } catch (error) {
+      if (error instanceof RuntimeError && error.code === 'ACTOR_HELD') return undefined;
+      throw error;
+    }
+  }
+
+  #refuseWhenBusy(actor: Actor, resident: Resident): void {
+    if (this.#failure) throw this.#failure;
+    if (resident.uncommitted < this.limits.softBound && this.pendingRecords < this.limits.nodeBound)
+      return;
+    throw new RuntimeError(`${actor.address} has ${resident.uncommitted} events waiting`, {
+      code: 'BUSY',
+      retryable: true,
+      hint: 'Send again when earlier events are acknowledged.',
+    });
+  }
+
+  /** Duplicate: the seq it had. New: the fields that its record carries. */
+  #admit(resident: Resident, { id, datedAt, stream }: SendOptions): Origin | number {
+    const { dedupe } = resident.state;
+    if (stream && dedupe.seenStream(stream)) return resident.state.seq;
+    if (id === undefined)
+      return stream ? { x: [stream.stream, stream.created, stream.seq] } : NO_ORIGIN;
+    const verdict = dedupe.checkId(id, datedAt);
+    if (verdict.kind === 'duplicate') return verdict.seq;
+    if (verdict.kind === 'too_old')
+      throw new RuntimeError(`event ${id} is older than what duplicates are remembered for`, {
+        code: 'TOO_OLD',
+      });
+    return {
+      i: id,
+      ...(datedAt === undefined ? {} : { d: datedAt }),
+      ...(stream ? { x: [stream.stream, stream.created, stream.seq] } : {}),
+    };
+  }
+
+  #keepForLater(actor: Actor, record: EventRecord): void {
+    actor.backlog ??= [];
+    if (actor.resident && actor.backlog.length < this.limits.hardBound) actor.backlog.push(record);
+    else if (actor.resident) {
+      // Too many for memory: from here on they are only in the journal, and the actor is restored from there.
+      actor.backlog = undefined;
+      actor.resident = undefined;
+    }
+  }
+}
+
+interface Appended {
+  lsn: number;
+  seq: number;
+  at: number;
+  up: number;
+}
+
+interface Enqueue {
+  event?: { type: string } & JsonObject;
+  plain?: PlainError;
+  outputs?: Launch[] | undefined;
+  resolve?: ((receipt: Receipt) => void) | undefined;
+  reject?: ((error: Error) => void) | undefined;
+  error?: Error;
+}
+
+const ADDRESS = /^[A-Za-z0-9_./%-]{1,300}$/;
+
+function blank(actor: Actor, lsn: number): Queued {
+  return {
+    lsn,
+    actor,
+    resident: undefined,
+    committed: undefined,
+    outputs: undefined,
+    record: undefined,
+    resolve: undefined,
+    reject: undefined,
+    error: undefined,
+  };
+}
+
+function originText(origin: Origin): string {
+  if (origin === NO_ORIGIN) return '';
+  let text = '';
+  if (origin.i !== undefined) text += `,"i":${JSON.stringify(origin.i)}`;
+  if (origin.d !== undefined) text += `,"d":${origin.d}`;
+  if (origin.s) text += `,"s":["${origin.s[0]}",${origin.s[1]},${origin.s[2]}]`;
+  if (origin.x) text += `,"x":${JSON.stringify(origin.x)}`;
+  return text;
+}
+
+/** The effects a persisted snapshot waits for. */
+function pendingIn(snapshot: JsonValue): Record<string, { src: string; input: JsonValue }> {
+  const { children } = snapshot as { children?: Record<string, PersistedChild> };
+  return Object.fromEntries(
+    Object.entries(children ?? {}).map(([id, child]) => [
+      id,
+      { src: child.src, input: child.snapshot.input ?? null },
+    ]),
+  );
+}
+interface PersistedChild {
+  src: string;
+  snapshot: { input?: JsonValue };
+}

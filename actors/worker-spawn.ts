@@ -1,0 +1,44 @@
+/** The argv and environment of a worker at level_1, and what its exit status means. */
+import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { getCompileCacheDir } from 'node:module';
+import { constants } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import { workerEnvironment } from './environment.ts';
+import { underSetpriv } from './processes.ts';
+import type { WorkerPlace } from './worker-process.ts';
+import type { WorkerPoolOptions } from './worker-pool.ts';
+
+const workerEntry = fileURLToPath(new URL('./worker.ts', import.meta.url));
+
+export function spawnWorker(options: WorkerPoolOptions, place: WorkerPlace): ChildProcess {
+  const cache = options.compileCacheDir ?? getCompileCacheDir();
+  const node = [process.execPath, ...inheritedArguments(), workerEntry];
+  const [command = '', ...args] = underSetpriv(node, ['--no-new-privs', '--pdeathsig', 'TERM']); // H4 of worker-pool.ts
+  return spawn(command, args, {
+    env: {
+      ...workerEnvironment({ nodeId: options.nodeId, ...place }),
+      ...(cache === undefined ? {} : { NODE_COMPILE_CACHE: cache }),
+    },
+    detached: true, // a terminal's Ctrl-C is for the host
+    serialization: 'advanced',
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+  });
+}
+
+/** Our own Node options, but for those that hold a program, a mode of running or a debugger's port. */
+function inheritedArguments(): string[] {
+  const args = process.execArgv.filter((arg) => !/^--(inspect|watch|test|eval=|print=)/.test(arg));
+  const evaluated = args.findIndex((arg) => /^(-e|-p|-pe|--eval|--print)$/.test(arg));
+  return evaluated < 0 ? args : args.toSpliced(evaluated, 2);
+}
+
+/** Wrappers (bwrap, podman, a shell) report a signal as 128 + n. */
+export function signalOf(
+  code: number | null,
+  signal: string | null,
+): { code: number | null; signal: string | null } {
+  const number = code !== null && code > 128 ? code - 128 : null;
+  const name = Object.entries(constants.signals).find(([, value]) => value === number)?.[0];
+  return name === undefined ? { code, signal } : { code: null, signal: name };
+}

@@ -1,0 +1,240 @@
+/**
+ * Checkpoints and journal copies in the cells' own folders: what makes a cell a folder that can be moved.
+ *
+ * C1 A checkpoint is one line of JSON whose first member is the sha256 of the rest. It is believed only when that, the
+ *    schema and the address fit; otherwise the next older one is tried, and the caller is told that it is older.
+ * C2 The new one is durable before an old one is removed.
+ * C3 A cell's copy of its records only grows, in order of lsn; it is bounded, and the oldest file of it goes first.
+ */
+import { createHash } from 'node:crypto';
+import { appendFileSync, closeSync, fdatasyncSync, linkSync } from 'node:fs';
+import { join } from 'node:path';
+import { homeCell } from '../machines/addresses.ts';
+import { RuntimeError } from '../machines/errors.ts';
+import { isJsonObject } from '../machines/json.ts';
+import type { Checkpoint, CopyRecord, StoredCheckpoint } from '../machines/persisted.ts';
+import { faultPoint, syncFolderSync } from './durable.ts';
+import { encodeBatch, readBatches } from './journal-format.ts';
+import {
+  hasCode,
+  listInside,
+  mkdirInside,
+  openInside,
+  readInside,
+  statInside,
+  unlinkInside,
+  writeWholeInside,
+} from './inside.ts';
+import { cellPath, checkpointPaths } from './layout.ts';
+import type { CellsLog } from './log.ts';
+import { validate } from './validate.ts';
+
+/** Older checkpoints kept beside the newest. */
+const KEPT = 2;
+const MAX_CHECKPOINT_BYTES = 64 << 20;
+/** Size above which a cell's copy goes on in a new file, and how many such files are kept. */
+const COPY_FILE_BYTES = 8 << 20;
+const COPY_FILES = 8;
+
+export interface CellFolders {
+  /** Absolute path of a cell's folder; undefined when it has none (any more). */
+  folderOf(cellId: string): string | undefined;
+}
+
+export class CellStore {
+  readonly #folders: CellFolders;
+  readonly #log: CellsLog;
+
+  constructor(folders: CellFolders, log: CellsLog) {
+    this.#folders = folders;
+    this.#log = log;
+  }
+
+  hasCell(cellId: string): boolean {
+    return this.#folders.folderOf(cellId) !== undefined;
+  }
+
+  /** C1. Throws RuntimeError CHECKPOINT_CORRUPT when there are some and none is sound. */
+  readCheckpoint(address: string): StoredCheckpoint | undefined {
+    const root = this.#folders.folderOf(homeCell(address));
+    if (root === undefined) return undefined;
+    const { state, folder, older } = checkpointPaths(address);
+    const newest = readText(root, state);
+    const problem = newest === undefined ? undefined : 'unsound';
+    const parsed = newest === undefined ? undefined : parseCheckpoint(newest, address);
+    if (parsed) return { checkpoint: parsed, older: false };
+    for (const seq of olderSeqs(root, folder)) {
+      const checkpoint = parseCheckpoint(readText(root, older(seq)) ?? '', address);
+      if (checkpoint) return { checkpoint, older: true };
+    }
+    if (problem === undefined) return undefined;
+    throw new RuntimeError(`${join(root, state)} is damaged, and no older checkpoint is sound`, {
+      code: 'CHECKPOINT_CORRUPT',
+      details: { file: join(root, state) },
+      hint: 'Put back a sound copy of that file from a backup of the cell, then start again.',
+    });
+  }
+
+  /** C2. */
+  async writeCheckpoint(checkpoint: Checkpoint): Promise<void> {
+    const root = this.#folders.folderOf(homeCell(checkpoint.address));
+    if (root === undefined)
+      throw new RuntimeError(`the folder of ${checkpoint.address} is gone`, { code: 'NOT_FOUND' });
+    const { state, folder, older } = checkpointPaths(checkpoint.address);
+    mkdirInside(root, folder);
+    const before = parseCheckpoint(readText(root, state) ?? '', checkpoint.address);
+    if (before) keepAs(join(root, state), join(root, older(before.seq)));
+    await writeWholeInside(root, state, encodeCheckpoint(checkpoint), {
+      sync: true,
+      what: 'checkpoint',
+    });
+    for (const seq of olderSeqs(root, folder).slice(KEPT)) unlinkInside(root, older(seq));
+  }
+
+  readCopy(address: string, afterSeq: number): string[] {
+    const root = this.#folders.folderOf(homeCell(address));
+    if (root === undefined) return [];
+    const prefix = `{"a":"${address}",`;
+    const bySeq = new Map<number, string>();
+    for (const name of copyFiles(root))
+      for (const batch of readBatches(readInside(root, `${cellPath.journal}/${name}`, COPY_LIMIT)))
+        for (const line of 'lines' in batch ? batch.lines : [])
+          if (line.startsWith(prefix)) {
+            const seq = (JSON.parse(line) as { n: number }).n;
+            if (seq > afterSeq) bySeq.set(seq, line);
+          }
+    return [...bySeq].toSorted(([a], [b]) => a - b).map(([, line]) => line);
+  }
+
+  /** C3. */
+  appendCopy(cellId: string, records: CopyRecord[]): Promise<void> {
+    const root = this.#folders.folderOf(cellId);
+    if (root === undefined || records.length === 0) return Promise.resolve();
+    mkdirInside(root, cellPath.journal);
+    const files = copyFiles(root);
+    const newest = files.at(-1);
+    const state = newest === undefined ? undefined : endOf(root, `${cellPath.journal}/${newest}`);
+    const fresh = records.filter(({ lsn }) => lsn > (state?.lastLsn ?? 0));
+    const first = fresh[0];
+    if (first === undefined) return Promise.resolve();
+    const goOn =
+      newest !== undefined && state !== undefined && state.whole && state.end < COPY_FILE_BYTES;
+    const name = goOn ? newest : `${String(first.lsn).padStart(15, '0')}.wal`;
+    const lines = fresh.map(({ line }) => line);
+    const previousEnd = goOn ? state.end : 0;
+    const batch = encodeBatch(lines, { lsn: first.lsn, previousEnd });
+    const fd = openInside(root, `${cellPath.journal}/${name}`, 'a');
+    try {
+      faultPoint('copy.before-write');
+      appendFileSync(fd, batch);
+      faultPoint('copy.after-write');
+      fdatasyncSync(fd);
+      faultPoint('copy.after-sync');
+    } finally {
+      closeSync(fd);
+    }
+    if (!goOn) syncFolderSync(join(root, cellPath.journal));
+    const end = previousEnd + batch.length;
+    remember(join(root, cellPath.journal, name), {
+      ...{ end, whole: true, size: end },
+      lastLsn: first.lsn + lines.length - 1,
+    });
+    for (const old of files.slice(0, Math.max(0, files.length - COPY_FILES))) {
+      unlinkInside(root, `${cellPath.journal}/${old}`);
+      this.#log.warn(
+        { cellId, file: old },
+        "oldest part of a cell's journal copy dropped: bound reached",
+      );
+    }
+    return Promise.resolve();
+  }
+}
+
+const COPY_LIMIT = { maxBytes: 512 << 20 };
+
+function encodeCheckpoint(checkpoint: Checkpoint): string {
+  const text = JSON.stringify(checkpoint);
+  return `{"sha256":"${sha256(text)}",${text.slice(1)}\n`;
+}
+
+const HEAD = /^\{"sha256":"([0-9a-f]{64})",/;
+
+/** undefined when it is not a sound checkpoint of this actor. */
+function parseCheckpoint(text: string, address: string): Checkpoint | undefined {
+  const head = HEAD.exec(text);
+  if (head === null) return undefined;
+  if (sha256(`{${text.slice(head[0].length).trimEnd()}`) !== head[1]) return undefined;
+  const value: unknown = JSON.parse(text);
+  if (!isJsonObject(value) || value['address'] !== address) return undefined;
+  return validate('checkpoint', value, { path: address }).ok
+    ? (value as unknown as Checkpoint)
+    : undefined;
+}
+
+const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
+
+function readText(root: string, path: string): string | undefined {
+  try {
+    return readInside(root, path, { maxBytes: MAX_CHECKPOINT_BYTES }).toString('utf8');
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return undefined;
+    throw error;
+  }
+}
+
+/** Seqs of the older checkpoints, newest first. */
+function olderSeqs(root: string, folder: string): number[] {
+  return (listInside(root, folder) ?? [])
+    .map(({ name }) => Number(/^state\.([0-9]+)\.json$/.exec(name)?.[1] ?? Number.NaN))
+    .filter((seq) => !Number.isNaN(seq))
+    .toSorted((a, b) => b - a);
+}
+
+/** A second name for the present checkpoint; it is whole and synced already. */
+function keepAs(present: string, kept: string): void {
+  try {
+    linkSync(present, kept);
+  } catch (error) {
+    if (!hasCode(error, 'EEXIST')) throw error; // kept by an earlier try that a crash cut off
+  }
+}
+
+function copyFiles(root: string): string[] {
+  return (listInside(root, cellPath.journal) ?? [])
+    .map(({ name }) => name)
+    .filter((name) => /^[0-9]{15}\.wal$/.test(name))
+    .toSorted();
+}
+
+interface CopyEnd {
+  end: number;
+  lastLsn: number;
+  /** False when something that is no batch stands behind the last one: then a new file is begun. */
+  whole: boolean;
+}
+
+/** Remembered by path and size, so that a busy cell's copy is not read again for each append. */
+const ends = new Map<string, CopyEnd & { size: number }>();
+
+function endOf(root: string, path: string): CopyEnd | undefined {
+  const stats = statInside(root, path);
+  if (stats === null) return undefined;
+  const key = join(root, path);
+  const known = ends.get(key);
+  if (known?.size === stats.size) return known;
+  const bytes = readInside(root, path, COPY_LIMIT);
+  const found: CopyEnd = { end: 0, lastLsn: 0, whole: true };
+  for (const batch of readBatches(bytes)) {
+    if (!('lines' in batch)) continue;
+    found.end = batch.end;
+    found.lastLsn = batch.lsn + batch.lines.length - 1;
+  }
+  found.whole = found.end === bytes.length;
+  remember(key, { ...found, size: bytes.length });
+  return found;
+}
+
+function remember(key: string, end: CopyEnd & { size: number }): void {
+  if (ends.size > 1000) ends.clear();
+  ends.set(key, end);
+}

@@ -1,0 +1,37 @@
+/**
+ * One node, one missions folder (P5): an exclusive transaction that SQLite keeps open on `.lazarus/lock`. The operating
+ * system releases it with the process, however that ends, so a dead node can never lock anyone out.
+ */
+import { readFileSync } from 'node:fs';
+import { DatabaseSync } from 'node:sqlite';
+import { RuntimeError } from '../machines/errors.ts';
+
+export interface NodeLock {
+  release(): void;
+}
+
+/** Throws RuntimeError NODE_LOCKED, naming the holder as far as `nodeFile` tells it. */
+export function lockMissions(lockFile: string, nodeFile: string): NodeLock {
+  const database = new DatabaseSync(lockFile);
+  try {
+    database.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE');
+  } catch (cause) {
+    database.close();
+    throw new RuntimeError(`another node runs on this missions folder${holder(nodeFile)}`, {
+      code: 'NODE_LOCKED',
+      cause,
+      hint: 'Stop it first, or name another folder with --missions.',
+      details: { lockFile },
+    });
+  }
+  return { release: () => database.close() };
+}
+
+function holder(nodeFile: string): string {
+  try {
+    const { pid } = JSON.parse(readFileSync(nodeFile, 'utf8')) as { pid?: number };
+    return pid === undefined ? '' : ` (pid ${pid})`;
+  } catch {
+    return ''; // only for the message: a node that is just starting has not written it yet
+  }
+}

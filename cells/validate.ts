@@ -1,0 +1,179 @@
+/**
+ * The JSON Schemas of a cell's files, applied: what is wrong, where (pointer and line) and how to mend it. What a
+ * schema cannot say in words that editors know (step names differ, a task does not wait for itself) is checked here.
+ */
+import { readFileSync } from 'node:fs';
+import { Ajv } from 'ajv';
+import type { ValidateFunction } from 'ajv';
+import formats from 'ajv-formats';
+import { RuntimeError } from '../machines/errors.ts';
+import { isJsonObject } from '../machines/json.ts';
+import type { JsonObject, JsonValue } from '../machines/json.ts';
+import type { FileKind } from '../machines/mission.ts';
+import { explainErrors } from './explain.ts';
+import type { Finding } from './explain.ts';
+import { MAX_PROBLEMS, lineOfPointer, toPointer } from './parse-json.ts';
+import type { Problem } from './parse-json.ts';
+import { parseCpu, parseSize } from './units.ts';
+
+export type SchemaKind = FileKind | 'cell-drop' | 'owner' | 'checkpoint';
+
+export type Validated =
+  { ok: true; value: JsonObject } | { ok: false; path: string; problems: Problem[] };
+
+const FILES: readonly (SchemaKind | 'common')[] = [
+  'common',
+  'cell',
+  'agent',
+  'task',
+  'isolation',
+  'policies',
+  'permissions',
+  'cell-drop',
+  'owner',
+  'checkpoint',
+];
+
+/** Where the schemas' ids begin; editors may use the ids or the files in cells/schemas/. */
+export const SCHEMA_BASE = 'https://lazarus.dev/schemas/';
+
+const ajv = new Ajv({
+  allErrors: true, // the size of every file and list is bounded
+  strict: true,
+  strictRequired: false, // `required` stands beside an allOf that has the properties
+  allowUnionTypes: true, // "an id or null"
+  discriminator: true,
+  verbose: true, // explain.ts reads the description of the schema that failed
+});
+formats.default(ajv, ['date-time']);
+for (const file of FILES) ajv.addSchema(schemaOf(file));
+
+/**
+ * `text`: the source, for line numbers (without it every line is 1). `path`: the file, as it is named in the result.
+ * The value is not changed: unknown fields stay, and defaults are for those who use the values to fill in.
+ */
+export function validate(
+  kind: SchemaKind,
+  value: unknown,
+  { text, path }: { text?: string; path: string },
+): Validated {
+  const check = validator(kind);
+  const fits = check(value);
+  const findings = fits ? beyondSchema(kind, value) : explainErrors(check.errors ?? []);
+  if (fits && findings.length === 0 && isJsonObject(value)) return { ok: true, value };
+  const unique = new Map(findings.map((item) => [`${item.pointer} ${item.message}`, item]));
+  const problems = [...unique.values()].slice(0, MAX_PROBLEMS).map(({ pointer, message, fix }) => ({
+    pointer,
+    line: text === undefined ? 1 : lineOfPointer(text, pointer),
+    message,
+    fix,
+  }));
+  return { ok: false, path, problems: problems.sort((a, b) => a.line - b.line) };
+}
+
+/** The schema as it is on disk, for doors, `--json` output and editors. */
+export function schemaOf(kind: SchemaKind | 'common'): JsonObject {
+  const schema: unknown = JSON.parse(
+    readFileSync(new URL(`./schemas/${kind}.json`, import.meta.url), 'utf8'),
+  );
+  if (isJsonObject(schema)) return schema;
+  throw new Error(`cells/schemas/${kind}.json is no object`);
+}
+
+/** Compiled at first use: a run that reads no checkpoints does not pay for their schema. */
+function validator(kind: SchemaKind): ValidateFunction {
+  const compiled = ajv.getSchema(`${SCHEMA_BASE}${kind}.json`);
+  if (compiled) return compiled;
+  throw new Error(`there is no schema for ${kind}`);
+}
+
+/** Rules between places of one file; the value fits its schema. */
+function beyondSchema(kind: SchemaKind, value: unknown): Finding[] {
+  if (!isJsonObject(value)) return [];
+  const criteria = repeated(value['success_criteria'], 'name', '/success_criteria');
+  switch (kind) {
+    case 'cell':
+      return criteria;
+    case 'task':
+      return taskRules(value, '');
+    case 'isolation':
+      return limitRules(value, '');
+    case 'cell-drop':
+      return [...criteria, ...dropRules(value)];
+    default:
+      return [];
+  }
+}
+
+function dropRules(drop: JsonObject): Finding[] {
+  const { agents, tasks, config } = drop;
+  const isolation = isJsonObject(config) ? config['isolation'] : undefined;
+  return [
+    ...repeated(agents, 'agent_id', '/agents'),
+    ...repeated(tasks, 'task_id', '/tasks'),
+    ...misnamed(agents, 'agent_id', '/agents'),
+    ...misnamed(tasks, 'task_id', '/tasks'),
+    ...Object.entries(tasks ?? {}).flatMap(([key, task]) =>
+      isJsonObject(task) ? taskRules(task, `/tasks${toPointer([key])}`, key) : [],
+    ),
+    ...(isJsonObject(isolation) ? limitRules(isolation, '/config/isolation') : []),
+  ];
+}
+
+/** `key`: the task's id where the file has it outside the task. */
+function taskRules(task: JsonObject, base: string, key = ''): Finding[] {
+  const id = task['task_id'] ?? key;
+  const own = Array.isArray(task['dependencies']) ? task['dependencies'].indexOf(id) : -1;
+  const waitsForItself: Finding = {
+    pointer: `${base}/dependencies/${own}`,
+    message: `task ${JSON.stringify(id)} depends on itself`,
+    fix: 'Remove it from its own dependencies.',
+  };
+  return [
+    ...repeated(task['steps'], 'name', `${base}/steps`),
+    ...(own >= 0 ? [waitsForItself] : []),
+  ];
+}
+
+/** The schema's patterns bound the form of a limit, not its size. */
+function limitRules(isolation: JsonObject, base: string): Finding[] {
+  const limits = isolation['resource_limits'];
+  if (!isJsonObject(limits)) return [];
+  return Object.entries(limits).flatMap(([name, value]) => {
+    try {
+      if (name === 'cpu' && (typeof value === 'string' || typeof value === 'number'))
+        parseCpu(value);
+      if ((name === 'memory' || name === 'disk') && typeof value === 'string') parseSize(value);
+      return [];
+    } catch (error) {
+      if (!(error instanceof RuntimeError)) throw error;
+      const pointer = `${base}/resource_limits/${name}`;
+      return [{ pointer, message: `${name}: ${error.message}`, fix: error.hint ?? '' }];
+    }
+  });
+}
+
+/** Items of a list that carry the same name as an earlier one. */
+function repeated(list: JsonValue | undefined, field: string, base: string): Finding[] {
+  if (!Array.isArray(list)) return [];
+  const names = list.map((item) => (isJsonObject(item) ? item[field] : undefined));
+  return names.flatMap((name, index) => {
+    const first = names.indexOf(name);
+    if (name === undefined || first === index) return [];
+    const pointer = `${base}/${index}/${field}`;
+    const message = `${field} ${JSON.stringify(name)} stands twice: at ${first} and ${index}`;
+    return [{ pointer, message, fix: 'Give each its own.' }];
+  });
+}
+
+/** In an object by id, an id inside must be the one outside. */
+function misnamed(map: JsonValue | undefined, field: string, base: string): Finding[] {
+  if (!isJsonObject(map)) return [];
+  return Object.entries(map).flatMap(([key, item]) => {
+    const id = isJsonObject(item) ? item[field] : undefined;
+    if (id === undefined || id === key) return [];
+    const pointer = `${base}${toPointer([key, field])}`;
+    const message = `${field} is ${JSON.stringify(id)} under the name "${key}"`;
+    return [{ pointer, message, fix: `Write "${key}".` }];
+  });
+}

@@ -1,0 +1,308 @@
+/**
+ * The guards and actions of the agent machine, by name; agent.machine.ts is the table that uses them and holds the
+ * numbered invariants A1-A7 cited here.
+ */
+import { fromPromise, setup } from 'xstate';
+import type { CellEvent, LazarusEvent, SendParams, SpawnParams } from './events.ts';
+import type { Stamp, StopParams } from './events.ts';
+import type { PlainError } from './errors.ts';
+import { jsonEqual } from './json.ts';
+import { lazarusAddress } from './addresses.ts';
+import { toCell, toLazarus } from './outgoing.ts';
+import {
+  artifactsMissing,
+  describeError,
+  describeExit,
+  failed,
+  finished,
+} from './agent-context.ts';
+import { freshAgentContext, nextStep, progressed, statusOf, stepFailed } from './agent-context.ts';
+import { timedOut, workerFailure } from './agent-context.ts';
+import type { AgentContext, AgentInput, Ending } from './agent-context.ts';
+import type {
+  DeliveredToAgent,
+  FinishedTask,
+  FinishTaskInput,
+  RunStepInput,
+  RunWorkerInput,
+  StepOutput,
+  WorkerGone,
+  WriteContextInput,
+  WrittenContext,
+} from './agent-effects.ts';
+import { stampOf } from './time.ts';
+import { typeOnly, unbound } from './unbound.ts';
+
+/** How long a worker is kept after its last task, in ms. */
+export const SPARE_MS = 30_000;
+
+export const agent = setup({
+  types: {
+    context: typeOnly<AgentContext>(),
+    input: typeOnly<AgentInput & Pick<Stamp, 'at' | 'up'>>(),
+    events: typeOnly<DeliveredToAgent>(),
+  },
+  actors: {
+    runWorker: fromPromise<WorkerGone, RunWorkerInput>(async () => unbound('runWorker')),
+    runStep: fromPromise<StepOutput, RunStepInput>(async () => unbound('runStep')),
+    finishTask: fromPromise<FinishedTask, FinishTaskInput>(async () => unbound('finishTask')),
+    writeContext: fromPromise<WrittenContext, WriteContextInput>(async () =>
+      unbound('writeContext'),
+    ),
+    waitUntil: fromPromise<void, { up: number }>(async () => unbound('waitUntil')),
+  },
+  actions: {
+    send: (_args, _params: SendParams) => {},
+    spawn: (_args, _params: SpawnParams) => {},
+    stop: (_args, _params: StopParams) => {},
+  },
+  guards: {
+    isPaused: ({ context }) => context.paused,
+    isRunning: ({ context }) => !context.paused,
+    needsWorker: ({ context }) =>
+      hasWorker(context) && context.assignment !== null && !context.resting,
+    needsNoWorker: ({ context }) =>
+      !hasWorker(context) || context.assignment === null || context.resting,
+    hasNoWorkers: ({ context }) => !hasWorker(context),
+    isBeingRevived: ({ context }) => context.revivalId !== null,
+    notBegun: ({ context }) => !context.begun,
+    stepsLeft: ({ context }) => nextStep(context) !== null,
+    clockRuns: ({ context }) => isClockRunning(context),
+    clockStands: ({ context }) => !isClockRunning(context),
+    checkpointOptional: ({ context }) => !context.policies.checkpoint_required,
+    isThisTask: ({ context, event }) =>
+      event.type === 'task.withdrawn' && event.taskId === context.assignment?.taskId,
+    stepDone: ({ event }) =>
+      event.type === 'xstate.done.actor.step' &&
+      event.output.exitCode === 0 &&
+      event.output.signal === null &&
+      !event.output.timedOut,
+    artifactsPresent: ({ event }) =>
+      event.type === 'xstate.done.actor.finish' && event.output.missing.length === 0,
+  },
+});
+
+const hasWorker = (context: AgentContext): boolean => context.level !== 'none';
+
+/** A6 */
+const isClockRunning = (context: AgentContext): boolean =>
+  context.assignment !== null && !context.resting && context.lost === null;
+
+type Enqueue = Parameters<Parameters<typeof agent.enqueueActions>[0]>[0]['enqueue'];
+
+function tellCell(enqueue: Enqueue, context: AgentContext, event: CellEvent | null): void {
+  if (event) enqueue(toCell(context.cellId, event));
+}
+function tellLazarus(enqueue: Enqueue, context: AgentContext, event: LazarusEvent): void {
+  enqueue(toLazarus(context.cellId, context.agentId, event));
+}
+/** A7 */
+const report = agent.enqueueActions(({ context, enqueue }) => {
+  const status = statusOf(context);
+  if (jsonEqual(status, context.told)) return;
+  enqueue.assign({ told: status });
+  tellCell(enqueue, context, {
+    type: 'agent.reported',
+    agentId: context.agentId,
+    currentTask: context.assignment?.taskId ?? null,
+    ...status,
+  });
+});
+
+const configure = agent.assign(({ event }) =>
+  event.type === 'agent.configured'
+    ? {
+        agent: event.agent,
+        policies: event.policies,
+        restart: event.restart,
+        level: event.level,
+      }
+    : {},
+);
+const pause = agent.assign({ paused: true });
+const resume = agent.assign({ paused: false });
+const rest = agent.assign({ resting: true });
+const unrest = agent.assign({ resting: false });
+
+const take = agent.assign(({ context, event }) =>
+  event.type === 'task.assigned'
+    ? {
+        assignment: event.assignment,
+        stepsDone: Math.min(event.assignment.stepsDone, event.assignment.steps.length),
+        exitCode: null,
+        begun: false,
+        usedMs: 0,
+        told: takenAs(context, 'active'),
+      }
+    : {},
+);
+const drop = agent.assign(({ context }) => ({ assignment: null, told: takenAs(context, 'idle') }));
+
+/** A7: what the cell makes of an assignment or its end, if it has not been told of something else. */
+function takenAs(context: AgentContext, status: 'active' | 'idle'): AgentContext['told'] {
+  const { told } = context;
+  return told.status === 'active' || told.status === 'idle' ? { ...told, status } : told;
+}
+
+/** A task while another is in hand: the cell gets it back at once. */
+const giveBack = agent.enqueueActions(({ context, event, enqueue }) => {
+  if (event.type !== 'task.assigned') return;
+  const { assignment } = event;
+  if (jsonEqual(assignmentKey(assignment), assignmentKey(context.assignment))) return;
+  const message = `agent ${context.agentId} is at task ${context.assignment?.taskId ?? '?'}`;
+  tellCell(enqueue, context, {
+    type: 'task.finished',
+    agentId: context.agentId,
+    taskId: assignment.taskId,
+    attempt: assignment.attempt,
+    outcome: 'cancelled',
+    result: { stepsDone: assignment.stepsDone, exitCode: null, artifacts: [] },
+    error: { name: 'RuntimeError', code: 'CONFLICT', message },
+    retryable: true,
+  });
+});
+const assignmentKey = (assignment: AgentContext['assignment']) =>
+  assignment && { taskId: assignment.taskId, attempt: assignment.attempt };
+
+const announceTask = agent.enqueueActions(({ context, enqueue }) => {
+  tellCell(enqueue, context, progressed(context, null));
+});
+const announceStep = agent.enqueueActions(({ context, enqueue }) => {
+  tellCell(enqueue, context, progressed(context, nextStep(context)?.name ?? null));
+});
+const countStep = agent.enqueueActions(({ context, event, enqueue }) => {
+  if (event.type !== 'xstate.done.actor.step') return;
+  const progress = context.progress + 1;
+  enqueue.assign({ stepsDone: context.stepsDone + 1, progress, exitCode: event.output.exitCode });
+  if (context.revivals > 0) tellLazarus(enqueue, context, { type: 'agent.progressed', progress });
+});
+const begin = agent.assign({ begun: true });
+
+const saved = agent.enqueueActions(({ context, event, enqueue }) => {
+  enqueue.assign({ savedAt: stampOf(event).up });
+  if ('output' in event && isWrittenContext(event.output))
+    tellCell(enqueue, context, {
+      type: 'agent.checkpointed',
+      agentId: context.agentId,
+      checkpoint: event.output,
+    });
+});
+function isWrittenContext(output: unknown): output is WrittenContext {
+  return typeof output === 'object' && output !== null && 'context_hash' in output;
+}
+/** The next regular writing tries again. */
+const notSaved = agent.assign(({ event }) => ({ savedAt: stampOf(event).up }));
+
+/** A3: the end of an attempt; the status that the cell derives from it is `idle`. */
+const end = agent.enqueueActions(({ context, event, enqueue }) => {
+  const ending = endingOf(context, event);
+  const exitCode =
+    event.type === 'xstate.done.actor.step' ? event.output.exitCode : context.exitCode;
+  tellCell(enqueue, context, finished({ ...context, exitCode }, ending));
+  enqueue.assign({ assignment: null, told: takenAs(context, 'idle') });
+});
+
+function endingOf(context: AgentContext, event: DeliveredToAgent): Ending {
+  switch (event.type) {
+    case 'xstate.done.actor.step':
+      return stepFailed(context, event.output);
+    case 'xstate.done.actor.deadline':
+      return timedOut(context);
+    case 'xstate.done.actor.finish': {
+      const { artifacts, missing } = event.output;
+      if (missing.length > 0) return artifactsMissing(context, missing);
+      return { outcome: 'completed', artifacts };
+    }
+    default:
+      return failed(context, errorOf(event));
+  }
+}
+function errorOf(event: DeliveredToAgent): PlainError {
+  return 'error' in event ? event.error : { name: 'Error', message: `ended by ${event.type}` };
+}
+
+const startClock = agent.assign(({ event }) => ({ activeSince: stampOf(event).up }));
+const stopClock = agent.assign(({ context, event }) => ({
+  usedMs: context.usedMs + stampOf(event).up - (context.activeSince ?? stampOf(event).up),
+  activeSince: null,
+}));
+
+/** A5: the loss itself, told to the cell and to Lazarus. */
+const lose = agent.enqueueActions(({ context, event, enqueue }) => {
+  const reason = context.pid === null ? 'worker_start' : 'worker_exit';
+  const cause =
+    event.type === 'xstate.done.actor.worker'
+      ? describeExit(event.output)
+      : describeError(errorOf(event));
+  const failure = workerFailure(context, reason, cause);
+  const lost = { failure, reason: failure.message };
+  const next = { ...context, lost, revivalId: null, pid: null, failures: context.failures + 1 };
+  enqueue.assign(() => ({ ...next, told: statusOf(next) }));
+  tellCell(enqueue, context, {
+    type: 'agent.reported',
+    agentId: context.agentId,
+    currentTask: context.assignment?.taskId ?? null,
+    ...statusOf(next),
+  });
+  const { cellId, agentId, policies, restart } = context;
+  const address = lazarusAddress(cellId, agentId);
+  enqueue({ type: 'spawn', params: { address, machine: 'lazarus', input: { cellId, agentId } } });
+  tellLazarus(enqueue, context, { type: 'agent.failed', failure, policies, restart });
+});
+
+const abandon = agent.assign(({ context, event }) =>
+  context.lost && event.type === 'agent.abandoned'
+    ? { lost: { ...context.lost, reason: event.reason } }
+    : {},
+);
+const startReviving = agent.assign(({ event }) =>
+  event.type === 'agent.revive' ? { revivalId: event.revivalId } : {},
+);
+const workerStarted = agent.assign(({ event }) =>
+  event.type === 'worker.started' ? { pid: event.pid } : {},
+);
+const workerStopped = agent.assign({ pid: null });
+
+/** The worker is there again, or was never needed: Lazarus and the cell hear of it. */
+const revived = agent.enqueueActions(({ context, event, enqueue }) => {
+  const revivalId = event.type === 'agent.revive' ? event.revivalId : context.revivalId;
+  if (revivalId === null) return;
+  enqueue.assign({ lost: null, revivalId: null, revivals: context.revivals + 1 });
+  tellLazarus(enqueue, context, { type: 'agent.revived', revivalId, pid: context.pid });
+});
+
+const remove = agent.enqueueActions(({ context, enqueue }) => {
+  if (context.failures > 0) tellLazarus(enqueue, context, { type: 'agent.removed' });
+  const { cellId, agentId, level } = context;
+  enqueue.assign(({ event }) =>
+    freshAgentContext({ cellId, agentId, level, up: stampOf(event).up }),
+  );
+});
+
+export const agentActions = {
+  report,
+  configure,
+  pause,
+  resume,
+  rest,
+  unrest,
+  take,
+  drop,
+  giveBack,
+  announceTask,
+  announceStep,
+  countStep,
+  begin,
+  saved,
+  notSaved,
+  end,
+  startClock,
+  stopClock,
+  lose,
+  abandon,
+  startReviving,
+  workerStarted,
+  workerStopped,
+  revived,
+  remove,
+};

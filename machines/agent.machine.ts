@@ -1,0 +1,260 @@
+/**
+ * Life of one agent of a cell: three regions at the same time. `worker` is the process in which its steps run (none at
+ * level `none`), `work` the task in hand, `clock` the task's active time.
+ *
+ * A1 At most one step runs: it is the invoke of `stepping`, and leaving that state ends it.
+ * A2 The context is written before the first step of an attempt, at pauses, at its end and every `checkpoint_interval`.
+ * A3 An attempt ends with exactly one `task.finished`, unless the cell withdrew it.
+ * A4 A lost worker leaves the step where it is: its effect waits for the next worker, or stays in doubt.
+ * A5 A failure is told to Lazarus once for each loss, in the same commit as the loss itself.
+ * A6 The task's timeout counts neither pauses nor the time without a worker.
+ * A7 The cell hears of a status only when it cannot know it: it takes `active` and `idle` from what it assigns and gets.
+ */
+import { agent, agentActions, SPARE_MS } from './agent-actions.ts';
+import { freshAgentContext, taskDeadline } from './agent-context.ts';
+import { contextInput, stepInput } from './agent-effects.ts';
+import { stampOf } from './time.ts';
+
+export const agentMachine = agent.extend({ actions: agentActions }).createMachine({
+  id: 'agent@1',
+  context: ({ input }) => freshAgentContext(input),
+  initial: 'alive',
+  states: {
+    alive: {
+      type: 'parallel',
+      on: {
+        'agent.configured': { actions: 'configure' },
+        'agent.pause': { actions: ['pause', 'report'] },
+        'agent.resume': { actions: ['resume', 'report'] },
+        'agent.abandoned': { actions: ['abandon', 'report'] },
+        'agent.removed': { target: 'removed', actions: 'remove' },
+      },
+      states: {
+        worker: {
+          initial: 'off',
+          states: {
+            off: {
+              entry: 'workerStopped',
+              always: { guard: 'needsWorker', target: 'running' },
+              on: { 'agent.revive': { actions: ['revived', 'report'] } },
+            },
+            running: {
+              invoke: {
+                id: 'worker',
+                src: 'runWorker',
+                input: ({ context: { cellId, agentId, revivalId } }) => ({
+                  cellId,
+                  agentId,
+                  revivalId,
+                }),
+                onDone: { target: 'lost', actions: 'lose' },
+                onError: { target: 'lost', actions: 'lose' },
+              },
+              initial: 'starting',
+              states: {
+                starting: {
+                  on: {
+                    'worker.started': {
+                      target: 'ready',
+                      actions: ['workerStarted', 'revived', 'report'],
+                    },
+                    'agent.revive': { actions: 'startReviving' },
+                  },
+                },
+                ready: {
+                  on: {
+                    'worker.started': { actions: 'workerStarted' },
+                    'agent.revive': { actions: ['revived', 'report'] },
+                  },
+                  initial: 'inUse',
+                  states: {
+                    inUse: { always: { guard: 'needsNoWorker', target: 'spare' } },
+                    spare: {
+                      always: { guard: 'needsWorker', target: 'inUse' },
+                      invoke: {
+                        id: 'spareTime',
+                        src: 'waitUntil',
+                        input: ({ event }) => ({ up: stampOf(event).up + SPARE_MS }),
+                        onDone: '#agent@1.alive.worker.off',
+                      },
+                    },
+                  },
+                },
+              },
+            },
+            lost: {
+              on: {
+                'agent.revive': [
+                  { guard: 'hasNoWorkers', target: 'off', actions: ['revived', 'report'] },
+                  { target: 'running', actions: 'startReviving' },
+                ],
+              },
+            },
+          },
+        },
+        work: {
+          initial: 'idle',
+          states: {
+            idle: {
+              on: {
+                'task.assigned': {
+                  target: 'working',
+                  actions: ['take', 'report', 'announceTask'],
+                },
+              },
+            },
+            working: {
+              initial: 'choosing',
+              on: {
+                'task.withdrawn': {
+                  guard: 'isThisTask',
+                  target: 'idle',
+                  actions: ['drop', 'report'],
+                },
+                'task.assigned': { actions: 'giveBack' },
+                'xstate.done.actor.deadline': { target: 'idle', actions: ['end', 'report'] },
+              },
+              states: {
+                choosing: {
+                  always: [
+                    { guard: 'isPaused', target: 'resting' },
+                    { guard: 'notBegun', target: 'beginning' },
+                    { guard: 'stepsLeft', target: 'stepping' },
+                    { target: 'saving' },
+                  ],
+                },
+                beginning: {
+                  invoke: {
+                    id: 'beginContext',
+                    src: 'writeContext',
+                    input: contextInput,
+                    onDone: { target: 'choosing', actions: ['saved', 'begin'] },
+                    onError: [
+                      {
+                        guard: 'checkpointOptional',
+                        target: 'choosing',
+                        actions: ['notSaved', 'begin'],
+                      },
+                      {
+                        target: '#agent@1.alive.work.idle',
+                        actions: ['end', 'report'],
+                      },
+                    ],
+                  },
+                },
+                stepping: {
+                  entry: 'announceStep',
+                  invoke: {
+                    id: 'step',
+                    src: 'runStep',
+                    input: stepInput,
+                    onDone: [
+                      { guard: 'stepDone', target: 'choosing', actions: 'countStep' },
+                      { target: '#agent@1.alive.work.idle', actions: ['end', 'report'] },
+                    ],
+                    onError: {
+                      target: '#agent@1.alive.work.idle',
+                      actions: ['end', 'report'],
+                    },
+                  },
+                  initial: 'waiting',
+                  states: {
+                    waiting: {
+                      invoke: {
+                        id: 'interval',
+                        src: 'waitUntil',
+                        input: ({ context }) => ({
+                          up: context.savedAt + context.policies.checkpoint_interval * 1000,
+                        }),
+                        onDone: 'writing',
+                      },
+                    },
+                    writing: {
+                      invoke: {
+                        id: 'periodicContext',
+                        src: 'writeContext',
+                        input: contextInput,
+                        onDone: { target: 'waiting', actions: 'saved' },
+                        onError: { target: 'waiting', actions: 'notSaved' },
+                      },
+                    },
+                  },
+                },
+                resting: {
+                  entry: ['rest', 'announceTask'],
+                  exit: 'unrest',
+                  always: { guard: 'isRunning', target: 'choosing' },
+                  initial: 'saving',
+                  states: {
+                    saving: {
+                      invoke: {
+                        id: 'pauseContext',
+                        src: 'writeContext',
+                        input: contextInput,
+                        onDone: { target: 'suspended', actions: 'saved' },
+                        onError: { target: 'suspended', actions: 'notSaved' },
+                      },
+                    },
+                    suspended: {},
+                  },
+                },
+                saving: {
+                  entry: 'announceTask',
+                  invoke: {
+                    id: 'endContext',
+                    src: 'writeContext',
+                    input: contextInput,
+                    onDone: { target: 'finishing', actions: 'saved' },
+                    onError: [
+                      {
+                        guard: 'checkpointOptional',
+                        target: 'finishing',
+                        actions: 'notSaved',
+                      },
+                      {
+                        target: '#agent@1.alive.work.idle',
+                        actions: ['end', 'report'],
+                      },
+                    ],
+                  },
+                },
+                finishing: {
+                  invoke: {
+                    id: 'finish',
+                    src: 'finishTask',
+                    input: ({ context: { cellId, assignment } }) => ({
+                      cellId,
+                      taskId: assignment?.taskId ?? '',
+                      attempt: assignment?.attempt ?? 0,
+                      artifacts: assignment?.artifacts ?? [],
+                    }),
+                    onDone: { target: '#agent@1.alive.work.idle', actions: ['end', 'report'] },
+                    onError: { target: '#agent@1.alive.work.idle', actions: ['end', 'report'] },
+                  },
+                },
+              },
+            },
+          },
+        },
+        clock: {
+          initial: 'stopped',
+          states: {
+            stopped: { always: { guard: 'clockRuns', target: 'ticking' } },
+            ticking: {
+              entry: 'startClock',
+              exit: 'stopClock',
+              always: { guard: 'clockStands', target: 'stopped' },
+              invoke: {
+                id: 'deadline',
+                src: 'waitUntil',
+                input: ({ context }) => ({ up: taskDeadline(context) }),
+                onDone: 'stopped',
+              },
+            },
+          },
+        },
+      },
+    },
+    removed: { on: { 'agent.configured': { target: 'alive', actions: 'configure' } } },
+  },
+});

@@ -1,0 +1,339 @@
+import { describe, expect, test } from 'vitest';
+import { agentMachine } from '../../machines/agent.machine.ts';
+import type { Assignment } from '../../machines/events.ts';
+import { DEFAULT_POLICIES, DEFAULT_RESTART } from '../../machines/mission.ts';
+import type { IsolationLevel, Policies } from '../../machines/mission.ts';
+import { readAgent } from '../../machines/mission-defaults.ts';
+import { MachineDriver } from '../support/machine-driver.ts';
+import type { Reaction } from '../support/machine-driver.ts';
+import { EXIT_0, EXIT_2, SAVED } from '../support/machine-world.ts';
+
+interface Setting {
+  level?: IsolationLevel;
+  policies?: Partial<Policies>;
+}
+
+function agentAt({ level = 'level_1', policies = {} }: Setting = {}): MachineDriver {
+  const agent = new MachineDriver(agentMachine, { cellId: 'c', agentId: 'a', level });
+  tell(agent, 'agent.configured', {
+    agent: readAgent({ agent_id: 'a', name: 'A', role: 'lead' }),
+    policies: { ...DEFAULT_POLICIES, ...policies },
+    restart: DEFAULT_RESTART,
+    level,
+  });
+  return agent;
+}
+
+const tell = (agent: MachineDriver, type: string, fields: object = {}): Reaction =>
+  agent.deliver(Object.assign({ type }, fields));
+
+function assignment(change: Partial<Assignment> = {}): Assignment {
+  return {
+    taskId: 't',
+    title: 'T',
+    description: '',
+    attempt: 1,
+    steps: ['one', 'two'].map((name) => ({ name, run: [name], retry: 'safe' })),
+    timeout: 100,
+    artifacts: ['out.txt'],
+    stepsDone: 0,
+    ...change,
+  };
+}
+
+/** An agent whose first step runs. */
+function stepping(setting: Setting = {}, change: Partial<Assignment> = {}): MachineDriver {
+  const agent = agentAt(setting);
+  tell(agent, 'task.assigned', { assignment: assignment(change) });
+  if (setting.level !== 'none') tell(agent, 'worker.started', { pid: 41 });
+  agent.done('beginContext', SAVED);
+  return agent;
+}
+
+const types = ({ sent }: Reaction): string[] => sent.map(({ event }) => event.type);
+const work = (agent: MachineDriver): unknown => agent.snapshot.value['alive']?.work;
+const worker = (agent: MachineDriver): unknown => agent.snapshot.value['alive']?.worker;
+
+describe('one task from assignment to end', () => {
+  test('the context is written before the first step (A2), and the cell hears first', () => {
+    const agent = agentAt();
+    const reaction = tell(agent, 'task.assigned', { assignment: assignment() });
+    expect(reaction.sent).toEqual([
+      {
+        to: 'cell/c',
+        event: {
+          type: 'task.progressed',
+          agentId: 'a',
+          taskId: 't',
+          attempt: 1,
+          stepsDone: 0,
+          step: null,
+        },
+      },
+    ]);
+    expect(reaction.started.map(({ src }) => src).sort()).toEqual([
+      'runWorker',
+      'waitUntil',
+      'writeContext',
+    ]);
+    expect(agent.running.has('step')).toBe(false);
+  });
+
+  test('steps run one after the other, then the end (A1, A3)', () => {
+    const agent = stepping();
+    expect(agent.running.get('step')?.input).toMatchObject({
+      stepIndex: 0,
+      attempt: 1,
+      level: 'level_1',
+    });
+    expect(types(agent.done('step', EXIT_0))).toEqual(['task.progressed']);
+    expect(agent.running.get('step')?.input).toMatchObject({ stepIndex: 1 });
+    agent.done('step', EXIT_0);
+    expect(agent.running.has('step')).toBe(false);
+    agent.done('endContext', SAVED);
+    const { sent } = agent.done('finish', { artifacts: ['out.txt'], missing: [] });
+    expect(sent).toEqual([
+      {
+        to: 'cell/c',
+        event: expect.objectContaining({
+          type: 'task.finished',
+          outcome: 'completed',
+          result: { stepsDone: 2, exitCode: 0, artifacts: ['out.txt'] },
+          error: null,
+        }),
+      },
+    ]);
+    expect(work(agent)).toBe('idle');
+  });
+
+  test('steps that an earlier attempt did are not run again', () => {
+    const agent = stepping({}, { stepsDone: 1 });
+    expect(agent.running.get('step')?.input).toMatchObject({ stepIndex: 1, step: { name: 'two' } });
+  });
+
+  test.each([
+    [{ ...EXIT_2 }, 'step one exited with code 2'],
+    [{ ...EXIT_0, exitCode: null, signal: 'SIGSEGV' }, 'step one was ended by SIGSEGV'],
+    [
+      { ...EXIT_0, exitCode: null, signal: 'SIGKILL', timedOut: true },
+      'step one ran longer than its timeout',
+    ],
+  ])('given a step that ends with %j, the attempt fails and says so', (output, message) => {
+    const { sent } = stepping().done('step', output);
+    expect(sent[0]?.event).toMatchObject({
+      type: 'task.finished',
+      outcome: 'failed',
+      retryable: true,
+      error: { code: 'STEP_FAILED', message },
+    });
+  });
+
+  test('given one step that is not safe, a failure is not retryable', () => {
+    const steps = [{ name: 'one', run: ['x'], retry: 'never' as const }];
+    const { sent } = stepping({}, { steps }).done('step', EXIT_2);
+    expect(sent[0]?.event).toMatchObject({ retryable: false });
+  });
+
+  test('missing artifacts fail the attempt and are named', () => {
+    const agent = stepping({}, { stepsDone: 2 });
+    agent.done('endContext', SAVED);
+    const { sent } = agent.done('finish', { artifacts: [], missing: ['out.txt'] });
+    expect(sent[0]?.event).toMatchObject({
+      outcome: 'failed',
+      error: { message: 'declared artifacts are missing: out.txt' },
+    });
+  });
+
+  test('a second task while one is in hand goes back to the cell', () => {
+    const { sent } = tell(stepping(), 'task.assigned', { assignment: assignment({ taskId: 'u' }) });
+    expect(sent[0]?.event).toMatchObject({
+      type: 'task.finished',
+      taskId: 'u',
+      outcome: 'cancelled',
+    });
+  });
+
+  test('a withdrawn task ends its step and says nothing; another task’s withdrawal does nothing', () => {
+    const agent = stepping();
+    tell(agent, 'task.withdrawn', { taskId: 'other', reason: 'x' });
+    expect(agent.running.has('step')).toBe(true);
+    const reaction = tell(agent, 'task.withdrawn', { taskId: 't', reason: 'x' });
+    expect(reaction.sent).toEqual([]);
+    expect(agent.running.has('step')).toBe(false);
+  });
+
+  test.each([
+    [true, 'task.finished'],
+    [false, 'task.progressed'],
+  ])('a context that cannot be written, with checkpoint_required %s: %s', (required, type) => {
+    const agent = agentAt({ policies: { checkpoint_required: required } });
+    tell(agent, 'task.assigned', { assignment: assignment() });
+    expect(types(agent.fails('beginContext', 'disk full'))).toEqual([type]);
+  });
+
+  test('the context is written again at every checkpoint_interval while a step runs (A2)', () => {
+    const agent = stepping({ policies: { checkpoint_interval: 10 } });
+    const due = agent.running.get('interval')?.input['up'];
+    expect(due).toBe(agent.clock.up + 10_000);
+    agent.pass(10_000).done('interval');
+    agent.pass(5).done('periodicContext', SAVED);
+    expect(agent.running.get('interval')?.input['up']).toBe(agent.clock.up + 10_000);
+    expect(agent.running.has('step')).toBe(true);
+  });
+});
+
+describe('pause', () => {
+  test('the step under way finishes, then it waits; resuming goes on with the next step', () => {
+    const agent = stepping();
+    expect(tell(agent, 'agent.pause').sent[0]?.event).toMatchObject({ status: 'paused' });
+    expect(agent.running.has('step')).toBe(true);
+    const { sent } = agent.done('step', EXIT_0);
+    expect(sent.at(-1)?.event).toMatchObject({ type: 'task.progressed', stepsDone: 1, step: null });
+    agent.done('pauseContext', SAVED);
+    expect(work(agent)).toEqual({ working: { resting: 'suspended' } });
+    expect(tell(agent, 'agent.resume').sent[0]?.event).toMatchObject({ status: 'active' });
+    expect(agent.running.get('step')?.input).toMatchObject({ stepIndex: 1 });
+  });
+
+  test('an idle agent pauses at once, and is idle again after', () => {
+    const agent = agentAt();
+    expect(tell(agent, 'agent.pause').sent[0]?.event).toMatchObject({ status: 'paused' });
+    expect(tell(agent, 'agent.pause').sent).toEqual([]);
+    expect(tell(agent, 'agent.resume').sent[0]?.event).toMatchObject({ status: 'idle' });
+  });
+
+  test('the task’s clock stands still while it rests and while the worker is lost (A6)', () => {
+    const agent = stepping();
+    const due = (): unknown => agent.running.get('deadline')?.input['up'];
+    const start = agent.clock.up;
+    expect(due()).toBe(start + 100_000);
+    tell(agent.pass(10_000), 'agent.pause');
+    agent.done('step', EXIT_0);
+    expect(due()).toBeUndefined();
+    tell(agent.pass(500_000), 'agent.resume');
+    expect(due()).toBe(agent.clock.up + 90_000);
+    agent.pass(20_000).done('worker', { code: 1, signal: null });
+    expect(due()).toBeUndefined();
+    tell(agent.pass(500_000), 'agent.revive', { revivalId: 'r' });
+    tell(agent, 'worker.started', { pid: 42 });
+    expect(due()).toBe(agent.clock.up + 70_000);
+  });
+
+  test('when the task’s time is up the step is ended and the attempt fails', () => {
+    const agent = stepping();
+    const { sent } = agent.pass(100_000).done('deadline');
+    expect(agent.running.has('step')).toBe(false);
+    expect(sent[0]?.event).toMatchObject({
+      outcome: 'failed',
+      error: { message: 'the task ran longer than its timeout of 100 s' },
+    });
+    expect(agent.running.has('deadline')).toBe(false);
+  });
+});
+
+describe('the worker', () => {
+  test('starts with the first task, is kept for a while after the last, then stopped', () => {
+    const agent = agentAt();
+    expect(worker(agent)).toBe('off');
+    tell(agent, 'task.assigned', { assignment: assignment() });
+    tell(agent, 'worker.started', { pid: 41 });
+    tell(agent, 'task.withdrawn', { taskId: 't', reason: 'x' });
+    expect(agent.running.get('spareTime')?.input['up']).toBe(agent.clock.up + 30_000);
+    const { ended } = agent.pass(30_000).done('spareTime');
+    expect(ended).toContain('worker');
+    expect(worker(agent)).toBe('off');
+    expect(agent.sent.some(({ event }) => event.type === 'agent.failed')).toBe(false);
+  });
+
+  test('a task within that while keeps it', () => {
+    const agent = stepping();
+    tell(agent, 'task.withdrawn', { taskId: 't', reason: 'x' });
+    tell(agent, 'task.assigned', { assignment: assignment({ taskId: 'u' }) });
+    expect(agent.running.has('spareTime')).toBe(false);
+    expect(agent.running.has('worker')).toBe(true);
+  });
+
+  test('level none has none', () => {
+    const agent = stepping({ level: 'none' });
+    expect(agent.running.has('worker')).toBe(false);
+    expect(agent.running.has('step')).toBe(true);
+  });
+
+  test.each([
+    ['is killed', { code: null, signal: 'SIGKILL' }, 'worker_exit:SIGKILL@t/one'],
+    ['exits', { code: 1, signal: null }, 'worker_exit:1@t/one'],
+  ])(
+    'when it %s the cell and Lazarus hear of it, and the step waits (A4, A5)',
+    (_, output, signature) => {
+      const agent = stepping();
+      const reaction = agent.done('worker', output);
+      expect(types(reaction)).toEqual(['agent.reported', 'agent.failed']);
+      expect(reaction.sent[0]?.event).toMatchObject({ status: 'failed', currentTask: 't' });
+      expect(reaction.sent[1]).toMatchObject({
+        to: 'system/lazarus/c/a',
+        event: {
+          failure: { reason: 'worker_exit', signature, taskId: 't', step: 'one', progress: 0 },
+        },
+      });
+      expect(reaction.spawned[0]).toMatchObject({
+        address: 'system/lazarus/c/a',
+        machine: 'lazarus',
+      });
+      expect(agent.running.has('step')).toBe(true);
+    },
+  );
+
+  test('when it never starts, the failure says worker_start', () => {
+    const agent = agentAt();
+    tell(agent, 'task.assigned', { assignment: assignment() });
+    const { sent } = agent.fails('worker', 'spawn failed', 'EAGAIN');
+    expect(sent[1]?.event['failure']).toMatchObject({ signature: 'worker_start:EAGAIN@t/one' });
+  });
+
+  test('revived: the new worker answers, Lazarus and the cell hear, finished steps are told from then on', () => {
+    const agent = stepping();
+    agent.done('worker', { code: 1, signal: null });
+    tell(agent, 'agent.revive', { revivalId: 'a-1' });
+    expect(agent.running.get('worker')?.input).toEqual({
+      cellId: 'c',
+      agentId: 'a',
+      revivalId: 'a-1',
+    });
+    const { sent } = tell(agent, 'worker.started', { pid: 42 });
+    expect(sent.map(({ event }) => event)).toEqual([
+      { type: 'agent.revived', revivalId: 'a-1', pid: 42 },
+      { type: 'agent.reported', agentId: 'a', status: 'active', reason: null, currentTask: 't' },
+    ]);
+    expect(types(agent.done('step', EXIT_0))).toContain('agent.progressed');
+  });
+
+  test('lost again while it is being revived: that is a failure of its own', () => {
+    const agent = stepping();
+    agent.done('worker', { code: 1, signal: null });
+    tell(agent, 'agent.revive', { revivalId: 'a-1' });
+    const { sent } = agent.done('worker', { code: 1, signal: null });
+    expect(sent.map(({ event }) => event.type)).toEqual(['agent.reported', 'agent.failed']);
+    expect(worker(agent)).toBe('lost');
+  });
+
+  test('given up: the cell hears why it stands still', () => {
+    const agent = stepping();
+    agent.done('worker', { code: 1, signal: null });
+    const { sent } = tell(agent, 'agent.abandoned', { reason: 'auto_revive is no' });
+    expect(sent[0]?.event).toMatchObject({ status: 'failed', reason: 'auto_revive is no' });
+  });
+
+  test('an effect that ran again after a restart just names the new pid', () => {
+    const agent = stepping();
+    expect(tell(agent, 'worker.started', { pid: 99 }).sent).toEqual([]);
+    expect(agent.snapshot.context.pid).toBe(99);
+  });
+
+  test('removed: everything ends, Lazarus hears if it ever knew of it', () => {
+    const agent = stepping();
+    agent.done('worker', { code: 1, signal: null });
+    expect(types(tell(agent, 'agent.removed'))).toEqual(['agent.removed']);
+    expect(agent.running.size).toBe(0);
+    expect(tell(agent, 'task.assigned', { assignment: assignment() }).started).toEqual([]);
+  });
+});
