@@ -34,7 +34,7 @@ export interface AgentHost {
   pool: WorkerPool;
   workers: LiveWorkers;
   /** Durable checkpoint of an actor. */
-  checkpoint(address: string): Promise<void>;
+  checkpoint: (address: string) => Promise<void>;
   log: { warn(fields: Record<string, unknown>, message: string): void };
 }
 
@@ -210,7 +210,12 @@ function requestOf(
   const { cellId, agentId, taskId, stepIndex, step, stdin } = input;
   return {
     key: kind === 'step' ? key : `${key}#probe`,
-    ...{ cellId, agentId, taskId, stepIndex, nodeId, kind },
+    cellId,
+    agentId,
+    taskId,
+    stepIndex,
+    nodeId,
+    kind,
     name: step.name,
     run: kind === 'step' ? step.run : (step.probe ?? []),
     timeoutMs: step.timeout === undefined ? null : step.timeout * 1000,

@@ -155,7 +155,7 @@ export class CellDoor {
         return errorFiles.update(dir, scan.problems, scan.errorFiles);
     }
     errorFiles.update(dir, scan.problems, scan.errorFiles);
-    const cellId = known ?? (claimed as string);
+    const cellId = known ?? claimed ?? folder;
     if (!this.#owned.has(cellId)) {
       await this.#own(cellId, dir);
       this.#options.onCell(cellId, folder);
@@ -255,11 +255,11 @@ export class CellDoor {
   async #gone(cellId: string, folder: string): Promise<void> {
     const { places, kernel, errorFiles, log } = this.#options;
     const moved = await this.#movedTo(cellId);
-    if (moved !== undefined) return void (await this.lookAt(moved));
+    if (moved !== undefined) return this.lookAt(moved);
     log.warn({ cellId, folder }, 'cell folder is gone; its actors are stopped');
     errorFiles.forget(join(places.missionsDir, folder));
     this.#options.onCellGone(cellId, folder);
-    for (const address of [...kernel.system.actors.keys()])
+    for (const address of kernel.system.actors.keys())
       if (address === cellAddress(cellId) || address.startsWith(`${cellAddress(cellId)}/`))
         if (kernel.system.has(address))
           await kernel.system.stop(address, `folder ${folder} is gone`);

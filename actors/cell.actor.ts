@@ -20,7 +20,12 @@ export function bindCellEffects(
       for (const [index, { name, run, timeout = DEFAULT_TIMEOUT_S }] of criteria.entries()) {
         const outcome = await runStep(
           {
-            ...{ cellId, cellDir, nodeId, name, run: run ?? [], stepIndex: index },
+            cellId,
+            cellDir,
+            nodeId,
+            name,
+            run: run ?? [],
+            stepIndex: index,
             key: `${key}#${index}`,
             agentId: '_cell',
             taskId: '_criteria',

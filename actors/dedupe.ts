@@ -6,7 +6,6 @@
  * D3 Outside ids: for 24 hours and the last 10,000, whichever reaches further back. An id dated before what is still
  *    remembered is refused as too old, for nobody could tell whether it is new.
  */
-import type { JsonValue } from '../machines/json.ts';
 import type { DedupeState } from '../machines/persisted.ts';
 
 export const ID_WINDOW_MS = 24 * 3600 * 1000;
@@ -81,12 +80,12 @@ export class Dedupe {
     }
   }
 
-  toJSON(): DedupeState & JsonValue {
+  toJSON(): DedupeState {
     return {
       senders: this.#senders ?? {},
       streams: this.#streams ?? {},
       ids: [...(this.#ids ?? [])].map(([id, [at, seq]]) => [id, at, seq]),
       forgottenUpTo: this.#forgottenUpTo,
-    } as DedupeState & JsonValue;
+    };
   }
 }

@@ -33,7 +33,7 @@ export interface EffectContext<Input = JsonValue> {
   /** True when an earlier life of the node may have run it already. */
   restarted: boolean;
   /** Sends an event to the effect's own actor while it is still pending: journaled like any other. */
-  emit(event: { type: string } & JsonObject): void;
+  emit: (event: { type: string } & JsonObject) => void;
 }
 
 export interface EffectDefinition<Input = JsonValue> {
@@ -172,8 +172,8 @@ export class EffectRunner {
 
   /** Ends everything that runs and waits until each effect has returned. Their intents stay in the journal. */
   async close(): Promise<void> {
-    for (const key of [...this.#running.keys()]) this.abort(key);
-    while (this.#finished.size > 0) await Promise.allSettled([...this.#finished]);
+    for (const key of this.#running.keys()) this.abort(key);
+    while (this.#finished.size > 0) await Promise.allSettled(this.#finished);
   }
 
   /** The `output` a settlement as done delivers. */

@@ -74,11 +74,16 @@ export class Kernel {
     const { registry, store, journalFolder, log } = options;
     const latest = latestInstant(this.found.latest, options.uptimeFile);
     this.#restorer = new Restorer({
-      ...{ registry, store, journalFolder },
+      registry,
+      store,
+      journalFolder,
       log: (message, fields) => log.warn(fields, message),
     });
     this.system = new ActorSystem({
-      ...{ registry, log, epoch, clock: startClock(latest) },
+      registry,
+      log,
+      epoch,
+      clock: startClock(latest),
       ...(options.limits ? { limits: options.limits } : {}),
       restore: (actor) => this.#restorer.restore(this.system, actor),
     });
@@ -94,7 +99,9 @@ export class Kernel {
     const { nodeId: node, journalFolder: folder, segmentBytes, journalIo } = options;
     kernel.#journal = await Journal.open(
       {
-        ...{ folder, node, epoch },
+        folder,
+        node,
+        epoch,
         ...(segmentBytes === undefined ? {} : { segmentBytes }),
         ...(journalIo === undefined ? {} : { io: journalIo }),
         onCommit: ({ lastLsn }) => kernel.system.onCommit(lastLsn),

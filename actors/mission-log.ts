@@ -3,7 +3,7 @@ import { closeSync, fstatSync, renameSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { hasCode, mkdirInside, openInside } from '../cells/inside.ts';
 import { cellPath } from '../cells/layout.ts';
-import type { JsonObject } from '../machines/json.ts';
+import type { JsonObject, JsonValue } from '../machines/json.ts';
 import type { CellPlaces } from './cell-places.ts';
 import type { CommittedRecord, SystemLog } from './system.ts';
 
@@ -25,12 +25,12 @@ export class MissionLog {
   record({ address, at, event, error }: CommittedRecord): void {
     const [kind, cellId = '', , agentId] = address.split('/');
     if (kind !== 'cell') return;
-    const text = describe(event, agentId);
-    if (text === undefined) return;
+    const line = describe(event, agentId);
+    if (line === undefined) return;
     const refused = error ? ` (refused: ${error.message})` : '';
     const lines = this.#pending.get(cellId) ?? [];
     this.#pending.set(cellId, lines);
-    lines.push(`${new Date(at).toISOString()} ${text}${refused}`.replaceAll('\n', ' '));
+    lines.push(`${new Date(at).toISOString()} ${line}${refused}`.replaceAll('\n', ' '));
     this.#timer ??= setTimeout(() => this.flush(), INTERVAL_MS);
   }
 
@@ -66,14 +66,14 @@ function describe(
   event: { type: string } & JsonObject,
   agentId: string | undefined,
 ): string | undefined {
-  const task = `task ${String(event['taskId'])}`;
+  const task = `task ${text(event['taskId'])}`;
   if (agentId !== undefined) {
     if (event.type === 'worker.started')
-      return `agent ${agentId}: worker started, pid ${String(event['pid'])}`;
+      return `agent ${agentId}: worker started, pid ${text(event['pid'])}`;
     if (event.type === 'xstate.done.actor.worker')
       return `agent ${agentId}: worker gone, ${JSON.stringify(event['output'])}`;
     if (event.type === 'agent.revive')
-      return `agent ${agentId}: revival ${String(event['revivalId'])} begins`;
+      return `agent ${agentId}: revival ${text(event['revivalId'])} begins`;
     return undefined;
   }
   switch (event.type) {
@@ -82,13 +82,13 @@ function describe(
     case 'files.changed':
       return `files: ${(event['changes'] as { path: string }[]).map(({ path }) => path).join(', ')}`;
     case 'task.progressed':
-      return `${task}: ${String(event['stepsDone'])} steps done, agent ${String(event['agentId'])}${event['step'] === null ? '' : `, now ${String(event['step'])}`}`;
+      return `${task}: ${text(event['stepsDone'])} steps done, agent ${text(event['agentId'])}${event['step'] === null ? '' : `, now ${text(event['step'])}`}`;
     case 'task.finished':
-      return `${task}: ${String(event['outcome'])}${event['error'] ? `, ${(event['error'] as { message: string }).message}` : ''}`;
+      return `${task}: ${text(event['outcome'])}${event['error'] ? `, ${(event['error'] as { message: string }).message}` : ''}`;
     case 'agent.reported':
-      return `agent ${String(event['agentId'])}: ${String(event['status'])}${event['reason'] === null ? '' : `, ${String(event['reason'])}`}`;
+      return `agent ${text(event['agentId'])}: ${text(event['status'])}${event['reason'] === null ? '' : `, ${text(event['reason'])}`}`;
     case 'task.doubted':
-      return `${task}: in doubt, ${String(event['reason'] ?? 'settled')}`;
+      return `${task}: in doubt, ${text(event['reason'] ?? 'settled')}`;
     case 'xstate.done.actor.deadline':
       return 'timeout';
     case 'xstate.done.actor.criteria':
@@ -96,7 +96,11 @@ function describe(
     default:
       return /^(cell|agent|task|criterion)\./.test(event.type) &&
         event.type !== 'agent.checkpointed'
-        ? `${event.type} ${String(event['taskId'] ?? event['agentId'] ?? event['name'] ?? '')}`.trim()
+        ? `${event.type} ${text(event['taskId'] ?? event['agentId'] ?? event['name'])}`.trim()
         : undefined;
   }
+}
+
+function text(value: JsonValue | undefined): string {
+  return typeof value === 'string' ? value : value === undefined ? '' : JSON.stringify(value);
 }

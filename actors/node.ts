@@ -21,6 +21,7 @@ import { MissionsWatcher } from '../cells/watch.ts';
 import { cellAddress, homeCell, SYSTEM_CELL_ID } from '../machines/addresses.ts';
 import { agentMachine } from '../machines/agent.machine.ts';
 import type { RunStepInput } from '../machines/agent-effects.ts';
+import { runOf } from '../machines/cell-context.ts';
 import type { CellContext } from '../machines/cell-context.ts';
 import { cellMachine } from '../machines/cell.machine.ts';
 import { RuntimeError } from '../machines/errors.ts';
@@ -110,7 +111,10 @@ export class MissionNode {
     this.#errorFiles = new ErrorFiles({ log });
     this.#missionLog = new MissionLog(places, log);
     this.door = new CellDoor({
-      ...{ kernel, places, nodeId, log },
+      kernel,
+      places,
+      nodeId,
+      log,
       epoch: system.epoch,
       errorFiles: this.#errorFiles,
       policies: options.policies ?? {},
@@ -119,7 +123,8 @@ export class MissionNode {
     });
     this.projector = new Projector({ system, places, door: this.door, log });
     this.#watcher = new MissionsWatcher({
-      ...{ missionsDir, log },
+      missionsDir,
+      log,
       ...(options.rescanMs === undefined ? {} : { rescanMs: options.rescanMs }),
       onCellDirty: (folder) => void this.door.lookAt(folder),
       onTopLevelChange: (names) => void this.#lookAtTop(names),
@@ -315,7 +320,7 @@ export class MissionNode {
     const { system } = this.kernel;
     try {
       const context = system.read(cellAddress(cellId)).snapshot.context as CellContext;
-      if (context.tasks[taskId]?.doubt === reason) return;
+      if (runOf(context, taskId)?.doubt === reason) return;
       const event = { type: 'task.doubted', agentId, taskId, attempt, reason };
       await system.send(cellAddress(cellId), event);
     } catch (error) {
@@ -329,14 +334,12 @@ export class MissionNode {
       started_at: this.startedAt.toISOString(),
       version: this.#options.version,
       missions: this.#options.missionsDir,
-      ...{
-        runtime: null,
-        http: null,
-        http_token_file: null,
-        inspector: null,
-        nats: null,
-        redis: null,
-      },
+      runtime: null,
+      http: null,
+      http_token_file: null,
+      inspector: null,
+      nats: null,
+      redis: null,
     };
     await writeWhole(this.layout.node, `${JSON.stringify(content, null, 2)}\n`, {
       sync: false,
@@ -370,7 +373,7 @@ function placeByContent(places: CellPlaces, kernel: Kernel): void {
   const known = new Set([...kernel.system.actors.keys()].map(homeCell));
   places.confirm(known, (folder) => {
     const read = readCellFile(join(places.missionsDir, folder), 'cell.json');
-    return read.outcome === 'good' ? String(read.content['cell_id']) : undefined;
+    return read.outcome === 'good' ? (read.content['cell_id'] as string) : undefined;
   });
 }
 

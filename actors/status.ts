@@ -3,7 +3,14 @@
  * node knows (pids) when there is one. The same function serves the daemon and a CLI that folds the journal by itself.
  */
 import { SYSTEM_CELL_ID } from '../machines/addresses.ts';
-import { agentFileOf, agentStatus, cellFileOf, taskFileOf } from '../machines/cell-context.ts';
+import {
+  agentFileOf,
+  agentStatus,
+  cellFileOf,
+  runOf,
+  stepsDoneOf,
+  taskFileOf,
+} from '../machines/cell-context.ts';
 import type { CellContext } from '../machines/cell-context.ts';
 import type { JsonValue } from '../machines/json.ts';
 import type { LazarusContext } from '../machines/lazarus-context.ts';
@@ -152,7 +159,10 @@ function cellView(
       const status = agentStatus(agent);
       return {
         agent_id: agentId,
-        ...{ name, role, status, pid },
+        name,
+        role,
+        status,
+        pid,
         health: status === 'failed' ? 'unhealthy' : pid === null ? 'unknown' : 'healthy',
         current_task: agent.currentTask,
         revivals: revived.get(`${cellId}/${agentId}`) ?? 0,
@@ -161,14 +171,17 @@ function cellView(
     }),
     tasks: Object.entries(context.tasks).map(([taskId, task]) => {
       const { title, priority, steps } = taskFileOf(context, taskId);
+      const run = runOf(context, taskId);
       return {
         task_id: taskId,
-        ...{ title, priority, status: task.status },
+        title,
+        priority,
+        status: task.status,
         assigned_to: task.assignedTo ?? task.wishedAgent,
-        blocked_reason: task.doubt === null ? task.blockedReason : `in doubt: ${task.doubt}`,
-        steps_done: task.stepsDone,
+        blocked_reason: run?.doubt ? `in doubt: ${run.doubt}` : task.blockedReason,
+        steps_done: stepsDoneOf(context, taskId),
         steps_total: steps.length,
-        current_step: task.currentStep,
+        current_step: run?.step ?? null,
         attempts: task.attempt,
       };
     }),
@@ -193,7 +206,8 @@ function revivalView(lazarus: LazarusContext, revivals: number): RevivalView {
     agent_id: agentId,
     status,
     reason: current?.failure.message ?? last?.signature ?? reason,
-    ...{ revivals, story },
+    revivals,
+    story,
   };
 }
 

@@ -123,7 +123,7 @@ export interface SystemOptions {
   limits?: Partial<Limits>;
   log: SystemLog;
   /** Brings a known actor into memory; see recovery.ts. Throws when its state cannot be restored. */
-  restore(actor: Actor): Resident;
+  restore: (actor: Actor) => Resident;
 }
 
 export interface SystemLog {
@@ -620,7 +620,13 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
     const { at, up, seq } = queued;
     if (waits) {
       this.#keepForLater(actor, {
-        ...{ a: actor.address, n: seq, p: this.epoch, t: at, u: up, b: 1, e: event },
+        a: actor.address,
+        n: seq,
+        p: this.epoch,
+        t: at,
+        u: up,
+        b: 1,
+        e: event,
         ...origin,
       });
       return this.#enqueue(actor, undefined, queued, { resolve, reject, event });

@@ -58,21 +58,24 @@ export class CellStore {
   readCheckpoint(address: string): StoredCheckpoint | undefined {
     const root = this.#folders.folderOf(homeCell(address));
     if (root === undefined) return undefined;
-    const { state, folder, older } = checkpointPaths(address);
-    const newest = readText(root, state);
+    const paths = checkpointPaths(address);
+    const newest = readText(root, paths.state);
     const problem = newest === undefined ? undefined : 'unsound';
     const parsed = newest === undefined ? undefined : parseCheckpoint(newest, address);
     if (parsed) return { checkpoint: parsed, older: false };
-    for (const seq of olderSeqs(root, folder)) {
-      const checkpoint = parseCheckpoint(readText(root, older(seq)) ?? '', address);
+    for (const seq of olderSeqs(root, paths.folder)) {
+      const checkpoint = parseCheckpoint(readText(root, paths.older(seq)) ?? '', address);
       if (checkpoint) return { checkpoint, older: true };
     }
     if (problem === undefined) return undefined;
-    throw new RuntimeError(`${join(root, state)} is damaged, and no older checkpoint is sound`, {
-      code: 'CHECKPOINT_CORRUPT',
-      details: { file: join(root, state) },
-      hint: 'Put back a sound copy of that file from a backup of the cell, then start again.',
-    });
+    throw new RuntimeError(
+      `${join(root, paths.state)} is damaged, and no older checkpoint is sound`,
+      {
+        code: 'CHECKPOINT_CORRUPT',
+        details: { file: join(root, paths.state) },
+        hint: 'Put back a sound copy of that file from a backup of the cell, then start again.',
+      },
+    );
   }
 
   /** C2. */
@@ -80,15 +83,16 @@ export class CellStore {
     const root = this.#folders.folderOf(homeCell(checkpoint.address));
     if (root === undefined)
       throw new RuntimeError(`the folder of ${checkpoint.address} is gone`, { code: 'NOT_FOUND' });
-    const { state, folder, older } = checkpointPaths(checkpoint.address);
-    mkdirInside(root, folder);
-    const before = parseCheckpoint(readText(root, state) ?? '', checkpoint.address);
-    if (before) keepAs(join(root, state), join(root, older(before.seq)));
-    await writeWholeInside(root, state, encodeCheckpoint(checkpoint), {
+    const paths = checkpointPaths(checkpoint.address);
+    mkdirInside(root, paths.folder);
+    const before = parseCheckpoint(readText(root, paths.state) ?? '', checkpoint.address);
+    if (before) keepAs(join(root, paths.state), join(root, paths.older(before.seq)));
+    await writeWholeInside(root, paths.state, encodeCheckpoint(checkpoint), {
       sync: true,
       what: 'checkpoint',
     });
-    for (const seq of olderSeqs(root, folder).slice(KEPT)) unlinkInside(root, older(seq));
+    for (const seq of olderSeqs(root, paths.folder).slice(KEPT))
+      unlinkInside(root, paths.older(seq));
   }
 
   readCopy(address: string, afterSeq: number): string[] {
@@ -136,7 +140,9 @@ export class CellStore {
     if (!goOn) syncFolderSync(join(root, cellPath.journal));
     const end = previousEnd + batch.length;
     remember(join(root, cellPath.journal, name), {
-      ...{ end, whole: true, size: end },
+      end,
+      whole: true,
+      size: end,
       lastLsn: first.lsn + lines.length - 1,
     });
     for (const old of files.slice(0, Math.max(0, files.length - COPY_FILES))) {

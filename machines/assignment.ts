@@ -24,33 +24,39 @@ export interface Applicant {
   wishedAgent: string | null;
 }
 
+export type Ability = { agents: Candidate[] } | { agents: null; reason: string };
+
 export type Choice =
   | { kind: 'assign'; agentId: string }
-  /** Somebody can do it, later; a reason is given when that takes a person. */
-  | { kind: 'wait'; reason: string | null }
-  | { kind: 'nobody'; reason: string };
+  /** Nobody is free; a reason is given when that takes a person to change. */
+  | { kind: 'wait'; reason: string | null };
 
-export function chooseAgent(
+/** The agents that can and may do a task, whether they are free or not; or why nobody does. */
+export function whoCanDo(
   task: Applicant,
   candidates: readonly Candidate[],
   permissions: PermissionsFile,
-): Choice {
+): Ability {
   const asked = candidates.filter((c) => task.wishedAgent === null || c.id === task.wishedAgent);
   if (asked.length === 0)
     return {
-      kind: 'nobody',
+      agents: null,
       reason:
         task.wishedAgent === null
           ? 'there is no agent in this cell'
           : `is assigned to ${task.wishedAgent}, which does not exist`,
     };
   const refusals: string[] = [];
-  const able = asked.filter((candidate) => {
+  const agents = asked.filter((candidate) => {
     const refusal = refusalOf(candidate, task, permissions);
     if (refusal !== null) refusals.push(refusal);
     return refusal === null;
   });
-  if (able.length === 0) return { kind: 'nobody', reason: summarised(refusals) };
+  return agents.length > 0 ? { agents } : { agents: null, reason: summarised(refusals) };
+}
+
+/** Of those that can do it, the one that shall. */
+export function chooseAgent(able: readonly Candidate[]): Choice {
   const free = able.filter((candidate) => candidate.free);
   const best = free.reduce<Candidate | null>((a, b) => (a && !isBefore(b, a) ? a : b), null);
   if (best) return { kind: 'assign', agentId: best.id };
@@ -63,7 +69,7 @@ export function chooseAgent(
 }
 
 /** Why this agent can never do this task as things are; null when it can. */
-export function refusalOf(
+function refusalOf(
   candidate: Pick<Candidate, 'id' | 'file'>,
   task: Applicant,
   permissions: PermissionsFile,

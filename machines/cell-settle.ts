@@ -15,8 +15,9 @@ import type { IsolationPlan } from './isolation.ts';
 import { effectivePolicies } from './policies.ts';
 import type { EffectivePolicies } from './policies.ts';
 import { schedule } from './schedule.ts';
-import { chooseAgent } from './assignment.ts';
-import type { Candidate } from './assignment.ts';
+import type { PlannedTask } from './schedule.ts';
+import { chooseAgent, whoCanDo } from './assignment.ts';
+import type { Ability, Candidate } from './assignment.ts';
 import { assignTask } from './cell-tasks.ts';
 import type { CellDraft } from './cell-draft.ts';
 import {
@@ -184,30 +185,43 @@ function tellAgents(draft: CellDraft, phase: Phase): void {
 /** Names what blocks each task and, if `handOut`, gives out what is ready (S1). Answers whether anything can go on. */
 function planTasks(draft: CellDraft, handOut: boolean): boolean {
   const { context } = draft;
-  const plan = schedule(
-    Object.entries(context.tasks).map(([id, task]) => {
-      const { dependencies, priority, created_at: createdAt } = taskFileOf(context, id);
-      return { id, status: task.status, dependencies, priority, createdAt };
-    }),
-  );
-  const reasons = new Map<string, string | null>(plan.blocked);
-  const permissions = permissionsOf(context);
   const candidates = candidatesOf(context);
-  let canGoOn = Object.values(context.tasks).some((task) => task.status === 'in_progress');
-  for (const taskId of plan.ready) {
-    const wishedAgent = context.tasks[taskId]?.wishedAgent ?? null;
-    const applicant = { taskId, file: taskFileOf(context, taskId), wishedAgent };
-    const choice = chooseAgent(applicant, candidates, permissions);
-    if (choice.kind !== 'nobody') canGoOn = true;
-    if (choice.kind !== 'assign') reasons.set(taskId, choice.reason);
+  const able = new Map<string, Candidate[]>();
+  const { ready, blocked } = schedule(plannedTasks(context), (taskId) => {
+    const ability = abilityFor(context, taskId, candidates);
+    if (ability.agents === null) return ability.reason;
+    able.set(taskId, ability.agents);
+    return null;
+  });
+  const reasons = new Map<string, string | null>(blocked);
+  for (const taskId of ready) {
+    const agents = able.get(taskId);
+    if (!agents) continue;
+    const choice = chooseAgent(agents);
+    if (choice.kind === 'wait') reasons.set(taskId, choice.reason);
     else if (handOut) {
       assignTask(draft, taskId, choice.agentId);
-      const taken = candidates.find((candidate) => candidate.id === choice.agentId);
+      const taken = agents.find((candidate) => candidate.id === choice.agentId);
       if (taken) taken.free = false;
     }
   }
   showReasons(draft, reasons);
-  return canGoOn;
+  return (
+    able.size > 0 || Object.values(context.tasks).some(({ status }) => status === 'in_progress')
+  );
+}
+
+function plannedTasks(context: CellContext): PlannedTask[] {
+  return Object.entries(context.tasks).map(([id, { status }]) => {
+    const { dependencies, priority, created_at: createdAt } = taskFileOf(context, id);
+    return { id, status, dependencies, priority, createdAt };
+  });
+}
+
+function abilityFor(context: CellContext, taskId: string, candidates: Candidate[]): Ability {
+  const wishedAgent = context.tasks[taskId]?.wishedAgent ?? null;
+  const applicant = { taskId, file: taskFileOf(context, taskId), wishedAgent };
+  return whoCanDo(applicant, candidates, permissionsOf(context));
 }
 
 function candidatesOf(context: CellContext): Candidate[] {

@@ -2,7 +2,7 @@
  * The order of tasks: what is ready, and why the rest waits. Pure, iterative (a chain of thousands must not overflow the
  * stack) and linear in tasks plus dependencies.
  *
- * T1 A task is ready when it is pending and every task it depends on is completed.
+ * T1 A task is ready when it is pending and every task it depends on is completed; a reason may block it all the same.
  * T2 Every pending task that no ordinary progress can make ready has a reason a person understands. One that merely waits
  *    for work under way has none.
  */
@@ -27,11 +27,22 @@ const PRIORITIES: readonly Priority[] = ['high', 'medium', 'low'];
 /** Longer cycles are named by their ends: the text stands in every task of the cycle. */
 const MAX_NAMED = 12;
 
-export function schedule(tasks: readonly PlannedTask[]): Schedule {
+/** `refusal`: why nobody could do a task that is ready; null when somebody can. */
+export function schedule(
+  tasks: readonly PlannedTask[],
+  refusal: (taskId: string) => string | null = () => null,
+): Schedule {
   const byId = new Map(tasks.map((task) => [task.id, task]));
   const pending = tasks.filter((task) => task.status === 'pending');
   const blocked = new Map<string, string>();
   const { order, cyclic } = peel(pending, byId);
+  const isReady = (task: PlannedTask): boolean =>
+    task.dependencies.every((id) => byId.get(id)?.status === 'completed');
+  const ready = pending.filter(isReady).sort(inOrder);
+  for (const { id } of ready) {
+    const reason = refusal(id);
+    if (reason !== null) blocked.set(id, reason);
+  }
   // Both lists have dependencies before dependants, so a reason is there when it is asked for.
   const components = stronglyConnected(cyclic);
   for (const [id, reason] of describeCycles(components, byId)) blocked.set(id, reason);
@@ -40,15 +51,7 @@ export function schedule(tasks: readonly PlannedTask[]): Schedule {
     const reason = task && !blocked.has(id) ? waitReason(task, byId, blocked) : null;
     if (reason !== null) blocked.set(id, reason);
   }
-  const isReady = (task: PlannedTask): boolean =>
-    task.dependencies.every((id) => byId.get(id)?.status === 'completed');
-  return {
-    ready: pending
-      .filter(isReady)
-      .sort(inOrder)
-      .map((task) => task.id),
-    blocked,
-  };
+  return { ready: ready.map((task) => task.id), blocked };
 }
 
 /** Priority, then age, then id: total, so that the same cell always goes the same way. */

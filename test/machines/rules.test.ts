@@ -1,7 +1,7 @@
 /** The small pure rules: permissions, policies, isolation, assignment, restart intensity, revival. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { chooseAgent } from '../../machines/assignment.ts';
+import { chooseAgent, whoCanDo } from '../../machines/assignment.ts';
 import type { Candidate } from '../../machines/assignment.ts';
 import { planIsolation } from '../../machines/isolation.ts';
 import { readAgent, readIsolation, readTask } from '../../machines/mission-defaults.ts';
@@ -149,6 +149,10 @@ describe('who gets a task', () => {
     ...extra,
   });
   const steps = [{ name: 's', run: ['true'] }];
+  const choice = (task: ReturnType<typeof applicant>, candidates: Candidate[]) => {
+    const ability = whoCanDo(task, candidates, {});
+    return ability.agents ? chooseAgent(ability.agents) : ability;
+  };
   const applicant = (file: JsonObject = {}, wishedAgent: string | null = null) => ({
     taskId: 't',
     file: readTask({ task_id: 't', title: 't', steps, ...file }),
@@ -157,7 +161,7 @@ describe('who gets a task', () => {
 
   test('the one that has finished the fewest, then the first by id', () => {
     const all = [candidate('c', {}, { finished: 1 }), candidate('b'), candidate('a')];
-    expect(chooseAgent(applicant(), all, {})).toEqual({ kind: 'assign', agentId: 'a' });
+    expect(choice(applicant(), all)).toEqual({ kind: 'assign', agentId: 'a' });
   });
 
   test.each<[string, ReturnType<typeof applicant>, Candidate[], RegExp]>([
@@ -199,19 +203,19 @@ describe('who gets a task', () => {
       /has no steps/,
     ],
   ])('%s: nobody, and the reason says so', (_, task, candidates, reason) => {
-    const choice = chooseAgent(task, candidates, {});
-    expect(choice).toEqual({ kind: 'nobody', reason: expect.stringMatching(reason) });
+    const chosen = choice(task, candidates);
+    expect(chosen).toEqual({ agents: null, reason: expect.stringMatching(reason) });
   });
 
   test('a named agent that is busy is waited for without a reason, one that is paused with one', () => {
     const free = candidate('free');
     const busy = candidate('busy', {}, { free: false });
     const paused = candidate('paused', {}, { free: false, unavailable: 'is paused' });
-    expect(chooseAgent(applicant({}, 'busy'), [free, busy], {})).toEqual({
+    expect(choice(applicant({}, 'busy'), [free, busy])).toEqual({
       kind: 'wait',
       reason: null,
     });
-    expect(chooseAgent(applicant({}, 'paused'), [free, paused], {})).toEqual({
+    expect(choice(applicant({}, 'paused'), [free, paused])).toEqual({
       kind: 'wait',
       reason: 'waits for agent paused, which is paused',
     });
@@ -219,12 +223,8 @@ describe('who gets a task', () => {
 
   test('a task without steps goes to a command runner', () => {
     const runner = { runner: { kind: 'command', run: ['make'] } };
-    const choice = chooseAgent(
-      applicant({ steps: [] }),
-      [candidate('a'), candidate('b', runner)],
-      {},
-    );
-    expect(choice).toEqual({ kind: 'assign', agentId: 'b' });
+    const chosen = choice(applicant({ steps: [] }), [candidate('a'), candidate('b', runner)]);
+    expect(chosen).toEqual({ kind: 'assign', agentId: 'b' });
   });
 });
 

@@ -61,6 +61,14 @@ describe('what blocks a task', () => {
     expect(Object.fromEntries(schedule(tasks).blocked)).toEqual(reasons);
   });
 
+  test('a ready task that nobody can do, and what waits behind it', () => {
+    const plan = schedule([task('a'), task('b', ['a'])], () => 'nobody can');
+    expect(Object.fromEntries(plan.blocked)).toEqual({
+      a: 'nobody can',
+      b: 'waits for a, which is blocked',
+    });
+  });
+
   test('a completed task breaks what would be a cycle', () => {
     const plan = schedule([task('a', ['b']), task('b', ['a'], { status: 'completed' })]);
     expect(plan).toEqual({ ready: ['a'], blocked: new Map() });

@@ -44,9 +44,9 @@ export const counterMachine = setup({
     waitUntil: fromPromise<void, { up: number } | { at: number }>(later),
   },
   actions: {
-    send: (_, _params: SendParams) => undefined,
-    spawn: (_, _params: SpawnParams) => undefined,
-    stop: (_, _params: StopParams) => undefined,
+    send: (_args, _params: SendParams) => undefined,
+    spawn: (_args, _params: SpawnParams) => undefined,
+    stop: (_args, _params: StopParams) => undefined,
   },
 }).createMachine({
   id: 'counter@1',
