@@ -21,15 +21,17 @@ export interface StreamPosition {
 }
 
 export class Dedupe {
-  #senders: Record<string, [number, number]> | undefined;
-  #streams: Record<string, [string, number]> | undefined;
+  #senders: Map<string, [number, number]> | undefined;
+  #streams: Map<string, [string, number]> | undefined;
   #ids: Map<string, [at: number, seq: number]> | undefined;
   #forgottenUpTo = 0;
 
   static restore(state: DedupeState): Dedupe {
     const dedupe = new Dedupe();
-    if (Object.keys(state.senders).length > 0) dedupe.#senders = { ...state.senders };
-    if (Object.keys(state.streams).length > 0) dedupe.#streams = { ...state.streams };
+    const senders = Object.entries(state.senders);
+    if (senders.length > 0) dedupe.#senders = new Map(senders);
+    const streams = Object.entries(state.streams);
+    if (streams.length > 0) dedupe.#streams = new Map(streams);
     if (state.ids.length > 0)
       dedupe.#ids = new Map(state.ids.map(([id, at, seq]) => [id, [at, seq]]));
     dedupe.#forgottenUpTo = state.forgottenUpTo;
@@ -38,23 +40,23 @@ export class Dedupe {
 
   /** True when this send was already received. */
   seenSend(sender: string, seq: number, n: number): boolean {
-    const high = this.#senders?.[sender];
+    const high = this.#senders?.get(sender);
     return high !== undefined && (seq < high[0] || (seq === high[0] && n <= high[1]));
   }
 
   recordSend(sender: string, seq: number, n: number): void {
-    this.#senders ??= {};
-    this.#senders[sender] = [seq, n];
+    this.#senders ??= new Map();
+    this.#senders.set(sender, [seq, n]);
   }
 
   seenStream({ stream, created, seq }: StreamPosition): boolean {
-    const high = this.#streams?.[stream];
+    const high = this.#streams?.get(stream);
     return high !== undefined && high[0] === created && seq <= high[1];
   }
 
   recordStream({ stream, created, seq }: StreamPosition): void {
-    this.#streams ??= {};
-    this.#streams[stream] = [created, seq];
+    this.#streams ??= new Map();
+    this.#streams.set(stream, [created, seq]);
   }
 
   /** `datedAt`: the time the sender gives the event, epoch ms; without it only the memory of ids decides. */
@@ -82,8 +84,8 @@ export class Dedupe {
 
   toJSON(): DedupeState {
     return {
-      senders: this.#senders ?? {},
-      streams: this.#streams ?? {},
+      senders: Object.fromEntries(this.#senders ?? []),
+      streams: Object.fromEntries(this.#streams ?? []),
       ids: [...(this.#ids ?? [])].map(([id, [at, seq]]) => [id, at, seq]),
       forgottenUpTo: this.#forgottenUpTo,
     };

@@ -218,6 +218,10 @@ function restore(machine: AnyStateMachine, persisted: JsonValue, scope: Scope): 
       cause,
     });
   }
+  if (snapshot.status !== 'active' && snapshot.status !== 'done')
+    throw new RuntimeError(`stored snapshot of ${machine.id} has the status ${snapshot.status}`, {
+      code: 'CHECKPOINT_CORRUPT',
+    });
   // XState accepts a snapshot whose active state lost its child: the machine would wait in that state for ever.
   for (const node of snapshot._nodes as { invoke: { id: string }[] }[])
     for (const { id } of node.invoke)

@@ -1,0 +1,128 @@
+/** The traps of XState's persistence (found by experiment), each turned into an error at the earliest moment. */
+import { describe, expect, test } from 'vitest';
+import { assign, fromPromise, raise, sendTo, setup } from 'xstate';
+import type { AnyStateMachine } from 'xstate';
+import { machineRegistry } from '../../actors/node.ts';
+import { MachineRegistry } from '../../actors/logic.ts';
+import type { Output } from '../../actors/logic.ts';
+import { counterMachine } from '../support/kernel.ts';
+
+const register = (machine: unknown): MachineRegistry =>
+  new MachineRegistry().register({ machine: machine as AnyStateMachine });
+const idle = { initial: 'idle', states: { idle: {} } } as const;
+
+describe('what cannot survive a restart is refused when it is registered', () => {
+  test('a machine without a version', () => {
+    expect(() => register(setup({}).createMachine({ id: 'nameless', ...idle }))).toThrow(
+      /name@version/,
+    );
+  });
+
+  test('a delayed transition', () => {
+    const machine = setup({}).createMachine({
+      id: 'x@1',
+      initial: 'a',
+      states: { a: { after: { 1000: 'b' } }, b: {} },
+    });
+    expect(() => register(machine)).toThrow(/after/);
+  });
+
+  test('inline logic', () => {
+    const machine = setup({}).createMachine({
+      id: 'x@1',
+      initial: 'a',
+      states: { a: { invoke: { src: fromPromise(() => Promise.resolve(1)) } } },
+    } as never);
+    expect(() => register(machine)).toThrow(/unnamed logic/);
+  });
+});
+
+describe('what a replay would lose is refused when it happens', () => {
+  const go = (action: unknown): (() => unknown) => {
+    const machine = setup({}).createMachine({
+      id: 'x@1',
+      initial: 'idle',
+      states: { idle: { on: { go: { actions: action } } } },
+    } as never);
+    const logic = register(machine).latest('x');
+    const snapshot = logic.init({}, []);
+    return () => logic.apply(snapshot, { type: 'go' }, []);
+  };
+
+  test.each([
+    ['a delayed raise', raise({ type: 'later' }, { delay: 10 })],
+    ['sendTo', sendTo(({ self }) => self, { type: 'later' })],
+  ])('%s', (_name, action) => {
+    expect(go(action)).toThrow(/durable/);
+  });
+});
+
+describe('a stored snapshot that does not fit is refused', () => {
+  const logic = register(counterMachine).latest('counter');
+  const stored = (): Record<string, unknown> => {
+    const first = logic.init({ self: 'cell/x' }, []);
+    const working = logic.apply(first, { type: 'work', job: 'j' } as never, []);
+    return JSON.parse(JSON.stringify(logic.persist(working))) as Record<string, unknown>;
+  };
+
+  test('as it is, it is restored with its pending effect', () => {
+    expect(Object.keys(logic.restore(stored() as never).children)).toEqual(['job']);
+  });
+
+  test.each([
+    ['an unknown state', { value: 'gone' }],
+    ['a lost pending effect', { children: {} }],
+    ['no value', { value: undefined }],
+    ['an error', { status: 'error', error: {} }],
+  ])('%s', (_name, change) => {
+    const broken = JSON.parse(JSON.stringify({ ...stored(), ...change })) as never;
+    expect(() => logic.restore(broken)).toThrow(
+      expect.objectContaining({ code: 'CHECKPOINT_CORRUPT' }),
+    );
+  });
+});
+
+test('an event that throws leaves the snapshot usable, and a later event counts from it', () => {
+  const machine = setup({ types: { context: {} as { n: number } } }).createMachine({
+    id: 'x@1',
+    context: { n: 0 },
+    on: {
+      add: { actions: assign({ n: ({ context }) => context.n + 1 }) },
+      boom: {
+        actions: assign({
+          n: () => {
+            throw new Error('boom');
+          },
+        }),
+      },
+    },
+  });
+  const logic = register(machine).latest('x');
+  const one = logic.apply(logic.init({}, []), { type: 'add' }, []);
+  expect(() => logic.apply(one, { type: 'boom' }, [])).toThrow('boom');
+  expect(logic.apply(one, { type: 'add' }, []).context).toEqual({ n: 2 });
+});
+
+test('outputs come in the order in which the machine asked for them', () => {
+  const logic = register(counterMachine).latest('counter');
+  const outputs: Output[] = [];
+  const first = logic.init({ self: 'cell/x' }, []);
+  const working = logic.apply(first, { type: 'work', job: 'j' } as never, outputs);
+  logic.apply(working, { type: 'cancel' }, outputs);
+  expect(outputs.map((output) => output.kind)).toEqual(['invoke', 'abort']);
+});
+
+test('each machine version keeps its definition: change one only together with its version and a migration', () => {
+  const pinned = Object.fromEntries(
+    machineRegistry()
+      .all()
+      .map(({ id, hash }) => [id, hash.slice(0, 16)]),
+  );
+  expect(pinned).toMatchInlineSnapshot(`
+    {
+      "agent@1": "d32a1c967c74590c",
+      "cell@1": "8a8bb88ef07bbb08",
+      "lazarus@1": "bd01fe14b8600faa",
+    }
+  `);
+});
