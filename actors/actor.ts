@@ -27,6 +27,8 @@ export class Resident {
   tailBytes = 0;
   snapshotBytes = 256;
   activeAt: number;
+  /** On the active clock: its last checkpoint, or since when it is in memory. */
+  checkpointedAt: number;
   /** Rate guard: what is left of the allowance for events that come from within. */
   allowance = Number.NaN;
   allowanceAt = 0;
@@ -35,6 +37,7 @@ export class Resident {
     this.state = state;
     this.committed = { seq: state.seq, snapshot: state.snapshot, invokes: state.invokes };
     this.activeAt = activeAt;
+    this.checkpointedAt = activeAt;
   }
 }
 

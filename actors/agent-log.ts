@@ -5,6 +5,7 @@
  */
 import { closeSync, fstatSync, readSync, renameSync, writeSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
+import { faultPoint } from '../cells/durable.ts';
 import { hasCode, mkdirInside, openFolderInside, openInside } from '../cells/inside.ts';
 import { cellPath, encodeName } from '../cells/layout.ts';
 import { RuntimeError } from '../machines/errors.ts';
@@ -23,7 +24,9 @@ export async function appendAgentLog(request: StepRequest, outcome: StepOutcome)
   mkdirInside(request.cellDir, dirname(path));
   const fd = openInside(request.cellDir, path, 'a');
   try {
+    faultPoint('agent-log.before-write');
     writeSync(fd, text); // O_APPEND: one write is one piece
+    faultPoint('agent-log.after-write');
     if (fstatSync(fd).size > MAX_LOG_BYTES) rotate(request.cellDir, path);
   } finally {
     closeSync(fd);

@@ -18,6 +18,7 @@ import type {
 } from '../machines/agent-effects.ts';
 import { RuntimeError } from '../machines/errors.ts';
 import type { JsonObject, JsonValue } from '../machines/json.ts';
+import { faultPoint } from '../cells/durable.ts';
 import { mkdirInside, statInside, writeWholeInside } from '../cells/inside.ts';
 import { cellPath, checkpointPaths } from '../cells/layout.ts';
 import type { CellPlaces } from './cell-places.ts';
@@ -113,6 +114,7 @@ async function runWorker(
   signal.addEventListener('abort', stop, { once: true });
   try {
     await handle.ready;
+    faultPoint('worker.after-ready');
     workers.add(cellId, agentId, handle);
     emit({ type: 'worker.started', pid: handle.pid });
     const { code, signal: by } = await handle.exited;

@@ -12,7 +12,7 @@ import { acceptDrop, removeUnfinished } from '../cells/drop.ts';
 import type { ErrorFiles } from '../cells/error-file.ts';
 import { scanCell } from '../cells/load.ts';
 import type { CellScan, FileProblem } from '../cells/load.ts';
-import { ownerProblem, readOwner, writeOwner } from '../cells/owner.ts';
+import { ownerProblem, readOwner } from '../cells/owner.ts';
 import { hasCellFile, scanMissions } from '../cells/scan-missions.ts';
 import { agentAddress, cellAddress, SYSTEM_CELL_ID } from '../machines/addresses.ts';
 import { mergeChange } from '../machines/cell-files.ts';
@@ -20,9 +20,9 @@ import type { CellContext } from '../machines/cell-context.ts';
 import { toPlainError } from '../machines/errors.ts';
 import type { FileChange, Policies } from '../machines/mission.ts';
 import { listInside } from '../cells/inside.ts';
-import { Actor } from './actor.ts';
 import type { CellPlaces } from './cell-places.ts';
 import type { Kernel } from './kernel.ts';
+import type { CellOwnership } from './ownership.ts';
 import type { SystemLog } from './system.ts';
 
 /** Content in one `files.changed` event, roughly, in characters; more goes in several. */
@@ -32,8 +32,8 @@ export interface CellDoorOptions {
   kernel: Kernel;
   places: CellPlaces;
   errorFiles: ErrorFiles;
+  ownership: CellOwnership;
   nodeId: string;
-  epoch: number;
   log: SystemLog;
   policies: Partial<Policies>;
   /** A cell was found or came back: watch its folder, project its files. */
@@ -49,8 +49,8 @@ export class CellDoor {
   readonly #again = new Set<string>();
   /** Folders of cells that are refused, with the reason: told once. */
   readonly #refused = new Map<string, string>();
-  /** Cells whose owner record this life of the node has written. */
-  readonly #owned = new Set<string>();
+  /** Cells this life of the node has looked at. */
+  readonly #seen = new Set<string>();
   #stopped = false;
 
   constructor(options: CellDoorOptions) {
@@ -82,6 +82,7 @@ export class CellDoor {
     for (const name of scan.drops) await this.#takeDrop(name);
     let since = performance.now();
     for (const folder of scan.cells) {
+      if (this.#stopped) return;
       await this.lookAt(folder);
       if (performance.now() - since > 10) {
         await nextTurn();
@@ -118,10 +119,6 @@ export class CellDoor {
     return [...this.#refused].map(([folder, reason]) => ({ folder, reason }));
   }
 
-  owns(cellId: string): boolean {
-    return this.#owned.has(cellId);
-  }
-
   async stop(): Promise<void> {
     this.#stopped = true;
     await Promise.all(this.#busy.values());
@@ -156,8 +153,8 @@ export class CellDoor {
     }
     errorFiles.update(dir, scan.problems, scan.errorFiles);
     const cellId = known ?? claimed ?? folder;
-    if (!this.#owned.has(cellId)) {
-      await this.#own(cellId, dir);
+    if (!this.#seen.has(cellId)) {
+      this.#seen.add(cellId);
       this.#options.onCell(cellId, folder);
     }
     await this.#take(cellId, scan);
@@ -165,7 +162,7 @@ export class CellDoor {
 
   /** F3. False when the folder is not (yet) taken as a cell. */
   async #introduce(cellId: string, folder: string, scan: CellScan): Promise<boolean> {
-    const { places, kernel, log, policies } = this.#options;
+    const { places, kernel, log, policies, ownership } = this.#options;
     const other = places.folderName(cellId);
     if (other !== undefined && other !== folder && hasCellFile(places.missionsDir, other)) {
       refuse(
@@ -198,7 +195,7 @@ export class CellDoor {
     places.set(cellId, folder);
     if (folder !== cellId)
       log.warn({ cellId, folder }, 'folder name differs from cell_id; the id counts');
-    await this.#own(cellId, dir);
+    ownership.take(cellId);
     if (!known) this.#adopt(cellId, dir);
     if (!kernel.system.has(cellAddress(cellId)))
       await kernel.system.spawn(cellAddress(cellId), 'cell', { cellId, policies: { ...policies } });
@@ -206,31 +203,14 @@ export class CellDoor {
     return true;
   }
 
-  /** Before the first record: this node's journal is where the cell's newest records are from now on. */
-  async #own(cellId: string, dir: string): Promise<void> {
-    const { nodeId, epoch, kernel } = this.#options;
-    const seq = kernel.system.actors.get(cellAddress(cellId))?.seq ?? 0;
-    const found = readOwner(dir);
-    const mine =
-      found.kind === 'owner' && found.owner.node === nodeId && found.owner.epoch === epoch;
-    if (!mine || found.owner.clean)
-      await writeOwner(dir, { node: nodeId, epoch, seq, clean: false });
-    this.#owned.add(cellId);
-  }
-
   /** A cell that comes with checkpoints goes on from them. */
   #adopt(cellId: string, dir: string): void {
     const { kernel } = this.#options;
-    for (const { name } of listInside(dir, 'checkpoints') ?? []) {
-      const address = name === '_cell' ? cellAddress(cellId) : agentAddress(cellId, name);
-      kernel.adopt(new Actor(address));
-    }
-    for (const actor of kernel.system.actors.values())
-      if (
-        actor.address.startsWith(`${cellAddress(cellId)}/`) ||
-        actor.address === cellAddress(cellId)
-      )
-        if (!actor.stopped) kernel.system.wake(actor);
+    const adopted = (listInside(dir, 'checkpoints') ?? [])
+      .map(({ name }) => (name === '_cell' ? cellAddress(cellId) : agentAddress(cellId, name)))
+      .map((address) => kernel.adopt(address));
+    for (const actor of adopted)
+      if (actor && !actor.stopped && !actor.hold) kernel.system.wake(actor);
   }
 
   /** F2, F4. */
@@ -253,7 +233,7 @@ export class CellDoor {
   }
 
   async #gone(cellId: string, folder: string): Promise<void> {
-    const { places, kernel, errorFiles, log } = this.#options;
+    const { places, kernel, errorFiles, log, ownership } = this.#options;
     const moved = await this.#movedTo(cellId);
     if (moved !== undefined) return this.lookAt(moved);
     log.warn({ cellId, folder }, 'cell folder is gone; its actors are stopped');
@@ -264,6 +244,8 @@ export class CellDoor {
         if (kernel.system.has(address))
           await kernel.system.stop(address, `folder ${folder} is gone`);
     places.remove(cellId);
+    ownership.forget(cellId);
+    this.#seen.delete(cellId);
     this.#hashes.delete(cellId);
   }
 

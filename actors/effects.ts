@@ -8,6 +8,7 @@
  * E4 An effect that its machine has left is aborted and delivers nothing, whatever it returns later.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { faultPoint } from '../cells/durable.ts';
 import { RuntimeError, toPlainError } from '../machines/errors.ts';
 import type { PlainError } from '../machines/errors.ts';
 import type { JsonObject, JsonValue } from '../machines/json.ts';
@@ -216,8 +217,11 @@ export class EffectRunner {
         const known = await this.#findOut(definition, context, running, guarded);
         if (known) return known;
       }
-      if (guarded && !mayHaveRun)
+      if (guarded && !mayHaveRun) {
+        faultPoint('effect.before-started');
         await this.#host.recordStarted(running.address, running.invokeId, running.invoke.seq); // E2
+        faultPoint('effect.after-started');
+      }
       return await this.#attempt(definition, context, running, guarded);
     } catch (thrown) {
       return { kind: 'error', error: toPlainError(thrown) };
@@ -233,7 +237,10 @@ export class EffectRunner {
     for (;;) {
       if (context.signal.aborted) return 'in_doubt'; // nobody waits for it any more
       try {
-        return { kind: 'done', output: await definition.run(context) };
+        faultPoint('effect.before-run');
+        const output = await definition.run(context);
+        faultPoint('effect.after-run');
+        return { kind: 'done', output };
       } catch (thrown) {
         const unknown = thrown instanceof RuntimeError && thrown.code === 'OUTCOME_UNKNOWN';
         if (!unknown || context.signal.aborted)

@@ -15,7 +15,7 @@ import { writeWhole } from '../cells/durable.ts';
 import { homeCell } from '../machines/addresses.ts';
 import { RuntimeError } from '../machines/errors.ts';
 import type { JsonValue } from '../machines/json.ts';
-import type { Actor } from './actor.ts';
+import { Actor } from './actor.ts';
 import { startClock } from './clock.ts';
 import type { Instant } from './clock.ts';
 import type { MachineRegistry } from './logic.ts';
@@ -48,6 +48,8 @@ export interface KernelOptions {
   /** Oldest a working actor's checkpoint may be, ms. Default 300,000. */
   checkpointIntervalMs?: number;
   journalIo?: JournalOptions['io'];
+  /** Called before an actor of a cell is brought into memory, and so before it may write records. */
+  beforeWake?: (address: string) => void;
 }
 
 const UPKEEP_MS = 5000;
@@ -78,6 +80,7 @@ export class Kernel {
       store,
       journalFolder,
       log: (message, fields) => log.warn(fields, message),
+      beforeWake: options.beforeWake ?? (() => undefined),
     });
     this.system = new ActorSystem({
       registry,
@@ -86,6 +89,7 @@ export class Kernel {
       clock: startClock(latest),
       ...(options.limits ? { limits: options.limits } : {}),
       restore: (actor) => this.#restorer.restore(this.system, actor),
+      peek: (actor) => this.#restorer.peek(actor),
     });
     for (const [address, actor] of this.found.actors) this.system.actors.set(address, actor);
   }
@@ -142,20 +146,32 @@ export class Kernel {
     return this.#wokenAll;
   }
 
-  /** Makes the actors of a cell that came from elsewhere known, from its checkpoints. */
-  adopt(actor: Actor): void {
-    const stored = this.#options.store.readCheckpoint(actor.address);
-    if (stored === undefined || this.system.actors.has(actor.address)) return;
-    actor.machine = `${stored.checkpoint.machine}@${stored.checkpoint.version}`;
-    actor.checkpointSeq = stored.checkpoint.seq;
-    actor.seq = stored.checkpoint.seq;
-    actor.stopped = stored.checkpoint.stopped === true;
-    const copy = this.#options.store.readCopy(actor.address, stored.checkpoint.seq);
-    if (copy.length > 0) {
-      actor.tail = copy;
-      actor.seq = decodeRecord(copy.at(-1) as string).n;
+  /** Makes an actor of a cell that came from elsewhere known, from its checkpoint; undefined when there is none. */
+  adopt(address: string): Actor | undefined {
+    if (this.system.actors.has(address)) return undefined;
+    const actor = new Actor(address);
+    this.system.actors.set(address, actor);
+    try {
+      const stored = this.#options.store.readCheckpoint(address);
+      if (stored === undefined) {
+        this.system.actors.delete(address);
+        return undefined;
+      }
+      const { machine, version, seq, stopped } = stored.checkpoint;
+      actor.machine = `${machine}@${version}`;
+      actor.checkpointSeq = seq;
+      actor.seq = seq;
+      actor.stopped = stopped === true;
+      const copy = this.#options.store.readCopy(address, seq);
+      if (copy.length > 0) {
+        actor.tail = copy;
+        actor.seq = decodeRecord(copy.at(-1) as string).n;
+      }
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      this.system.holdActor(actor, { code: 'CHECKPOINT_CORRUPT', reason });
     }
-    this.system.actors.set(actor.address, actor);
+    return actor;
   }
 
   /** Durable checkpoint of the actor's present state. */
@@ -251,6 +267,7 @@ export class Kernel {
       });
     }
     actor.checkpointSeq = seq;
+    if (actor.resident) actor.resident.checkpointedAt = system.clock.now().up;
   }
 
   async #compact({ everything = false } = {}): Promise<void> {
@@ -264,7 +281,7 @@ export class Kernel {
     const isBehind = (actor: Actor): boolean =>
       actor.firstDirtyLsn > 0 && actor.firstDirtyLsn <= upTo && actor.hold === undefined;
     await inParallel([...this.system.actors.values()].filter(isBehind), (actor) =>
-      this.#checkpoint(actor),
+      this.#checkpointOrKeep(actor),
     );
     await this.#copyRecords(upTo);
     const keep = this.#oldestNeeded(upTo + 1);
@@ -272,11 +289,28 @@ export class Kernel {
     await journal.dropBefore(keep);
   }
 
-  /** A held actor's records must stay in the journal: nothing else has them as a state. */
+  /** One that fails keeps its records in the journal and holds nobody else up; a stopped one without a folder needs none. */
+  async #checkpointOrKeep(actor: Actor): Promise<void> {
+    if (!this.#options.store.hasCell(homeCell(actor.address))) {
+      if (actor.stopped) actor.firstDirtyLsn = 0;
+      return;
+    }
+    try {
+      await this.#checkpoint(actor);
+    } catch (error) {
+      if (this.system.failure) throw error;
+      this.#options.log.warn(
+        { address: actor.address, error: String(error) },
+        'checkpoint not written',
+      );
+    }
+  }
+
+  /** Records that no checkpoint covers (of held actors, of failed writes) must stay in the journal. */
   #oldestNeeded(lsn: number): number {
     let oldest = lsn;
     for (const actor of this.system.actors.values())
-      if (actor.hold && actor.firstDirtyLsn > 0) oldest = Math.min(oldest, actor.firstDirtyLsn);
+      if (actor.firstDirtyLsn > 0) oldest = Math.min(oldest, actor.firstDirtyLsn);
     return oldest;
   }
 
@@ -318,21 +352,36 @@ export class Kernel {
   async #keepUp(): Promise<void> {
     if (this.#closed || this.system.failure) return;
     const { up } = this.system.clock.now();
+    this.#boundJournal();
     const { idleMs = 60_000, checkpointIntervalMs = 300_000, uptimeFile, log } = this.#options;
     try {
-      await writeWhole(uptimeFile, `${JSON.stringify(this.system.clock.now())}\n`, { sync: false });
+      await writeWhole(uptimeFile, `${JSON.stringify(this.system.clock.now())}\n`, {
+        sync: false,
+        what: 'uptime',
+      });
       if ((this.#journal?.segments().filter((s) => s.closed).length ?? 0) > 0) await this.compact();
       for (const actor of this.system.actors.values()) {
         const { resident } = actor;
         if (resident === undefined || actor.hold) continue;
         const idle = up - resident.activeAt;
         if (idle >= idleMs && !isBusy(resident.state.invokes)) await this.#passivate(actor);
-        else if (actor.firstDirtyLsn > 0 && idle >= checkpointIntervalMs)
-          await this.#checkpoint(actor);
+        else if (actor.firstDirtyLsn > 0 && up - resident.checkpointedAt >= checkpointIntervalMs)
+          await this.#checkpointOrKeep(actor);
       }
     } catch (error) {
       log.warn({ error: String(error) }, 'upkeep failed; it is tried again');
     }
+  }
+
+  /** K2. */
+  #boundJournal(): void {
+    const { journalBound = 1 << 30 } = this.#options;
+    const bytes = this.journalBytes();
+    this.system.closeDoors(
+      bytes > journalBound
+        ? `the journal has ${bytes} bytes, above its bound of ${journalBound}; checkpoints have to catch up`
+        : undefined,
+    );
   }
 
   /** K3. */

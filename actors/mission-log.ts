@@ -1,6 +1,7 @@
 /** `<cell>/logs/mission.log`: what happened to a mission, for people; never read back. Lines follow the commit (P1). */
 import { closeSync, fstatSync, renameSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
+import { faultPoint } from '../cells/durable.ts';
 import { hasCode, mkdirInside, openInside } from '../cells/inside.ts';
 import { cellPath } from '../cells/layout.ts';
 import type { JsonObject, JsonValue } from '../machines/json.ts';
@@ -48,7 +49,9 @@ export class MissionLog {
       mkdirInside(root, 'logs');
       const fd = openInside(root, cellPath.missionLog, 'a');
       try {
+        faultPoint('mission-log.before-write');
         writeSync(fd, text);
+        faultPoint('mission-log.after-write');
         const path = join(root, cellPath.missionLog);
         if (fstatSync(fd).size > MAX_LOG_BYTES) renameSync(path, `${path}.1`);
       } finally {

@@ -16,7 +16,6 @@ import type { MissionsLayout } from '../cells/layout.ts';
 import { readCellFile } from '../cells/load.ts';
 import { lockMissions } from '../cells/lock.ts';
 import type { NodeLock } from '../cells/lock.ts';
-import { writeOwner } from '../cells/owner.ts';
 import { MissionsWatcher } from '../cells/watch.ts';
 import { cellAddress, homeCell, SYSTEM_CELL_ID } from '../machines/addresses.ts';
 import { agentMachine } from '../machines/agent.machine.ts';
@@ -38,6 +37,7 @@ import { bindLazarusEffects } from './lazarus.actor.ts';
 import { MachineRegistry } from './logic.ts';
 import { MissionLog } from './mission-log.ts';
 import { endLeftovers } from './processes.ts';
+import { CellOwnership } from './ownership.ts';
 import { Projector } from './projector.ts';
 import { buildStatus } from './status.ts';
 import type { StatusView } from './status.ts';
@@ -77,6 +77,7 @@ export class MissionNode {
   readonly projector: Projector;
   readonly #options: NodeOptions;
   readonly #lock: NodeLock;
+  readonly #ownership: CellOwnership;
   readonly #pool: WorkerPool;
   readonly #watcher: MissionsWatcher;
   readonly #errorFiles: ErrorFiles;
@@ -92,10 +93,12 @@ export class MissionNode {
       nodeId: string;
       kernel: Kernel;
       places: CellPlaces;
+      ownership: CellOwnership;
     },
   ) {
     this.#options = options;
     this.#lock = parts.lock;
+    this.#ownership = parts.ownership;
     this.layout = parts.layout;
     this.nodeId = parts.nodeId;
     this.kernel = parts.kernel;
@@ -115,7 +118,7 @@ export class MissionNode {
       places,
       nodeId,
       log,
-      epoch: system.epoch,
+      ownership: this.#ownership,
       errorFiles: this.#errorFiles,
       policies: options.policies ?? {},
       onCell: (cellId, folder) => this.#cellFound(cellId, folder),
@@ -149,6 +152,7 @@ export class MissionNode {
       const places = new CellPlaces(options.missionsDir);
       placeByName(places);
       makeSystemCell(places);
+      const ownership = new CellOwnership(places, nodeId);
       const kernel = await Kernel.open({
         registry: machineRegistry(),
         store: new CellStore(places, options.log),
@@ -158,10 +162,12 @@ export class MissionNode {
         nodeId,
         raiseEpoch: (atLeast) => raiseEpoch(layout.epoch, atLeast),
         log: options.log,
+        beforeWake: (address) => ownership.take(homeCell(address)),
         ...options.kernel,
       });
+      ownership.epoch = kernel.system.epoch;
       placeByContent(places, kernel);
-      const node = new MissionNode(options, { lock, layout, nodeId, kernel, places });
+      const node = new MissionNode(options, { lock, layout, nodeId, kernel, places, ownership });
       await node.#begin();
       return node;
     } catch (error) {
@@ -232,8 +238,8 @@ export class MissionNode {
   async #stop(): Promise<void> {
     const { system } = this.kernel;
     await this.#watcher.stop();
-    await this.#scanned;
     await this.door.stop();
+    await this.#scanned;
     system.effects.suspend();
     await system.effects.drained('runStep', this.#options.drainMs ?? 10_000);
     await system.effects.close();
@@ -247,30 +253,18 @@ export class MissionNode {
     await this.#errorFiles.stop();
     const wasHealthy = system.failure === undefined;
     await this.kernel.close();
-    if (wasHealthy) await this.#markClean();
+    if (wasHealthy) this.#markClean();
     if (this.#options.effects !== false) rmSync(this.layout.node, { force: true });
     this.#lock.release();
   }
 
-  async #markClean(): Promise<void> {
-    const { system } = this.kernel;
-    for (const cellId of this.places.ids()) {
-      const dir = this.places.folderOf(cellId);
-      const actor = system.actors.get(cellAddress(cellId));
-      if (dir === undefined || actor === undefined || !this.door.owns(cellId)) continue;
-      if (this.#anyHeld(cellId)) continue; // its records are still in our journal alone
-      await writeOwner(dir, {
-        node: this.nodeId,
-        epoch: system.epoch,
-        seq: actor.seq,
-        clean: true,
-      });
-    }
-  }
-
-  #anyHeld(cellId: string): boolean {
-    return [...this.kernel.system.actors.values()].some(
-      (actor) => actor.hold !== undefined && homeCell(actor.address) === cellId,
+  /** Cells with a held actor stay unclean: its records are still in our journal alone. */
+  #markClean(): void {
+    const { actors } = this.kernel.system;
+    const held = new Set<string>();
+    for (const actor of actors.values()) if (actor.hold) held.add(homeCell(actor.address));
+    this.#ownership.release((cellId) =>
+      held.has(cellId) ? undefined : actors.get(cellAddress(cellId))?.seq,
     );
   }
 
@@ -344,6 +338,7 @@ export class MissionNode {
     await writeWhole(this.layout.node, `${JSON.stringify(content, null, 2)}\n`, {
       sync: false,
       mode: 0o600,
+      what: 'node-file',
     });
   }
 }

@@ -13,7 +13,7 @@ import type { RecoveredJournal } from '../cells/journal-reader.ts';
 import { writeWhole } from '../cells/durable.ts';
 import { RuntimeError } from '../machines/errors.ts';
 import { Actor, Resident } from './actor.ts';
-import type { Hold } from './actor.ts';
+import type { Committed, Hold } from './actor.ts';
 import type { Instant } from './clock.ts';
 import { foldRecord, rejectedSeqs, stateFrom } from './fold.ts';
 import type { ActorState } from './fold.ts';
@@ -127,22 +127,35 @@ export class Restorer {
   readonly #store: ActorStore;
   readonly #journalFolder: string;
   readonly #log: (message: string, fields: Record<string, unknown>) => void;
+  readonly #beforeWake: (address: string) => void;
 
   constructor(options: {
     registry: MachineRegistry;
     store: ActorStore;
     journalFolder: string;
     log: (message: string, fields: Record<string, unknown>) => void;
+    /** Called before an actor may write records of its own. */
+    beforeWake: (address: string) => void;
   }) {
     this.#registry = options.registry;
     this.#store = options.store;
     this.#journalFolder = options.journalFolder;
     this.#log = options.log;
+    this.#beforeWake = options.beforeWake;
+  }
+
+  /** What readers may see of an actor that is asleep. */
+  peek(actor: Actor): Committed {
+    const state = this.fold(actor);
+    if (state === undefined)
+      throw new RuntimeError(`no actor lives at ${actor.address}`, { code: 'ACTOR_UNKNOWN' });
+    return { seq: state.seq, snapshot: state.snapshot, invokes: state.invokes };
   }
 
   /** R2. Brings an actor into memory, live. Throws ACTOR_HELD after holding it. */
   restore(system: ActorSystem, actor: Actor): Resident {
     const reposts: { seq: number; outputs: Output[] }[] = [];
+    this.#beforeWake(actor.address);
     let state: ActorState | undefined;
     try {
       state = this.fold(actor, reposts);

@@ -22,7 +22,7 @@ import {
   unlinkInside,
   writeWholeInside,
 } from '../cells/inside.ts';
-import { syncFolder } from '../cells/durable.ts';
+import { faultPoint, syncFolder } from '../cells/durable.ts';
 import { RuntimeError } from '../machines/errors.ts';
 import { isJsonObject } from '../machines/json.ts';
 import type { JsonValue } from '../machines/json.ts';
@@ -46,6 +46,7 @@ export async function openAttempt(request: StepRequest): Promise<AttemptFiles> {
   let attempt = newestAttempt(request) + 1;
   const stdout = claim(request, () => attempt++);
   attempt -= 1;
+  faultPoint('attempt.after-claim');
   const fds = [stdout];
   const close = (): void => fds.splice(0).forEach((fd) => closeSync(fd));
   try {

@@ -16,6 +16,7 @@
 import { spawn } from 'node:child_process';
 import { fstatSync, ftruncateSync, writeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { faultPoint } from '../cells/durable.ts';
 import { hasCode } from '../cells/inside.ts';
 import { RuntimeError } from '../machines/errors.ts';
 import { stepEnvironment } from './environment.ts';
@@ -85,13 +86,16 @@ export async function runStep(request: StepRequest, options: RunStepOptions): Pr
   });
   try {
     const startedAt = new Date();
+    faultPoint('step.before-spawn');
     const child = start(request, files);
+    faultPoint('step.after-spawn');
     if (child.pid === undefined)
       return await record(request, files, startedAt, await refused(request, files, child.ended));
     const watch = watchLimits(child.pid, files, maxOutputBytes);
     try {
       options.onStarted?.(child.pid);
       const cause = await firstOf(child.ended, request.timeoutMs, signal);
+      faultPoint('step.after-end');
       const ended = await settle(
         request,
         child.pid,

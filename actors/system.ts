@@ -124,6 +124,8 @@ export interface SystemOptions {
   log: SystemLog;
   /** Brings a known actor into memory; see recovery.ts. Throws when its state cannot be restored. */
   restore: (actor: Actor) => Resident;
+  /** The state of an actor that is not in memory, without bringing it there. */
+  peek: (actor: Actor) => Committed;
 }
 
 export interface SystemLog {
@@ -143,12 +145,14 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
   readonly actors = new Map<string, Actor>();
   readonly #log: SystemLog;
   readonly #restore: (actor: Actor) => Resident;
+  readonly #peek: (actor: Actor) => Committed;
   #journal: JournalPort | undefined;
   #failure: Error | undefined;
   #queue: Queued[] = [];
   #queueHead = 0;
   readonly #internal: Internal[] = [];
   #draining = false;
+  #closedDoors: string | undefined;
   #flushScheduled = false;
 
   constructor(options: SystemOptions) {
@@ -159,6 +163,7 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
     this.limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.#log = options.log;
     this.#restore = options.restore;
+    this.#peek = options.peek;
     this.timers = new TimerIndex(options.clock, (timer) => this.#timerDue(timer));
     this.effects = new EffectRunner({
       recordStarted: (address, invoke, seq) => this.#recordStarted(address, invoke, seq),
@@ -229,8 +234,9 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
   read(address: string): Committed {
     const actor = this.#require(address);
     if (actor.frozen) return actor.frozen;
-    if (actor.hold && actor.resident === undefined) throw actor.heldError();
-    return this.#wake(actor).committed;
+    if (actor.resident) return actor.resident.committed;
+    if (actor.hold) throw actor.heldError();
+    return this.#peek(actor);
   }
 
   has(address: string): boolean {
@@ -319,6 +325,12 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
     });
   }
 
+  /** Doors answer BUSY with this reason until it is undefined; what comes from within goes on (S4). */
+  closeDoors(reason: string | undefined): void {
+    if (reason !== undefined && this.#closedDoors === undefined) this.emit('held', 'doors', reason);
+    this.#closedDoors = reason;
+  }
+
   // ---- called by recovery and upkeep -------------------------------------------------------------------------------
 
   /** Arms timers and starts effects of an actor that was just restored. */
@@ -357,6 +369,7 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
     this.#enqueue(actor, resident, note, { event: { type: 'actor.released' } });
     this.emit('released', address);
     this.#drain();
+    this.effects.resume();
   }
 
   /** Sends that a record asked for which was journaled while its actor was held and folded in only now. */
@@ -925,6 +938,8 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
 
   #refuseWhenBusy(actor: Actor, resident: Resident): void {
     if (this.#failure) throw this.#failure;
+    if (this.#closedDoors !== undefined)
+      throw new RuntimeError(this.#closedDoors, { code: 'BUSY', retryable: true });
     if (resident.uncommitted < this.limits.softBound && this.pendingRecords < this.limits.nodeBound)
       return;
     throw new RuntimeError(`${actor.address} has ${resident.uncommitted} events waiting`, {

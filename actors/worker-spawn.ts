@@ -4,6 +4,7 @@ import type { ChildProcess } from 'node:child_process';
 import { getCompileCacheDir } from 'node:module';
 import { constants } from 'node:os';
 import { fileURLToPath } from 'node:url';
+import { faultPoint } from '../cells/durable.ts';
 import { workerEnvironment } from './environment.ts';
 import { underSetpriv } from './processes.ts';
 import type { WorkerPlace } from './worker-process.ts';
@@ -15,7 +16,8 @@ export function spawnWorker(options: WorkerPoolOptions, place: WorkerPlace): Chi
   const cache = options.compileCacheDir ?? getCompileCacheDir();
   const node = [process.execPath, ...inheritedArguments(), workerEntry];
   const [command = '', ...args] = underSetpriv(node, ['--no-new-privs', '--pdeathsig', 'TERM']); // H4 of worker-pool.ts
-  return spawn(command, args, {
+  faultPoint('worker.before-spawn');
+  const worker = spawn(command, args, {
     env: {
       ...workerEnvironment({ nodeId: options.nodeId, ...place }),
       ...(cache === undefined ? {} : { NODE_COMPILE_CACHE: cache }),
@@ -24,6 +26,8 @@ export function spawnWorker(options: WorkerPoolOptions, place: WorkerPlace): Chi
     serialization: 'advanced',
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
   });
+  faultPoint('worker.after-spawn');
+  return worker;
 }
 
 /** Our own Node options, but for those that hold a program, a mode of running or a debugger's port. */

@@ -87,12 +87,14 @@ export class CellStore {
     mkdirInside(root, paths.folder);
     const before = parseCheckpoint(readText(root, paths.state) ?? '', checkpoint.address);
     if (before) keepAs(join(root, paths.state), join(root, paths.older(before.seq)));
+    faultPoint('checkpoint.after-keep');
     await writeWholeInside(root, paths.state, encodeCheckpoint(checkpoint), {
       sync: true,
       what: 'checkpoint',
     });
     for (const seq of olderSeqs(root, paths.folder).slice(KEPT))
       unlinkInside(root, paths.older(seq));
+    faultPoint('checkpoint.after-trim');
   }
 
   readCopy(address: string, afterSeq: number): string[] {
@@ -138,6 +140,7 @@ export class CellStore {
       closeSync(fd);
     }
     if (!goOn) syncFolderSync(join(root, cellPath.journal));
+    faultPoint('copy.after-folder-sync');
     const end = previousEnd + batch.length;
     remember(join(root, cellPath.journal, name), {
       end,

@@ -5,7 +5,8 @@
  * D1 A reader sees the old file or the new one, never a part (P6): written beside the target, then renamed.
  * D2 With `sync`, content and name are on disk when the promise resolves: fdatasync of the file, fsync of its folder.
  */
-import { closeSync, fsyncSync, openSync } from 'node:fs';
+import { closeSync, fdatasyncSync, fsyncSync, openSync } from 'node:fs';
+import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import { open, rename, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 
@@ -62,7 +63,33 @@ export async function writeWhole(
     await unlink(temporary).catch(() => undefined); // best effort: the write's own error is the one to report
     throw error;
   }
-  if (sync) await syncFolder(dirname(path));
+  if (!sync) return;
+  await syncFolder(dirname(path));
+  faultPoint(`${what}.after-folder-sync`);
+}
+
+/** As `writeWhole` with `sync`, for the few places where a write must stand before the next line of a synchronous turn. */
+export function writeWholeSync(path: string, data: string, what: string): void {
+  const temporary = temporaryName(path);
+  faultPoint(`${what}.before-write`);
+  const fd = openSync(temporary, 'wx', 0o644);
+  try {
+    try {
+      writeFileSync(fd, data);
+      faultPoint(`${what}.after-write`);
+      fdatasyncSync(fd);
+      faultPoint(`${what}.after-sync`);
+    } finally {
+      closeSync(fd);
+    }
+    faultPoint(`${what}.before-rename`);
+    renameSync(temporary, path);
+    faultPoint(`${what}.after-rename`);
+  } catch (error) {
+    rmSync(temporary, { force: true });
+    throw error;
+  }
+  syncFolderSync(dirname(path));
 }
 
 /** Makes names in a folder durable. */

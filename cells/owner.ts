@@ -5,10 +5,9 @@
  *    its own folder.
  * O2 A cell that another node left unclean has records that are not here: it is held, never started from what is left.
  */
-import { mkdir } from 'node:fs/promises';
-import { readFileSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { writeWhole } from './durable.ts';
+import { writeWholeSync } from './durable.ts';
 import { cellPath } from './layout.ts';
 
 export interface Owner {
@@ -44,10 +43,10 @@ export function readOwner(cellDir: string): OwnerFound {
   return { kind: 'unreadable', reason: `${cellPath.owner} is damaged` };
 }
 
-export async function writeOwner(cellDir: string, owner: Owner): Promise<void> {
-  await mkdir(join(cellDir, cellPath.own), { recursive: true });
-  const text = `${JSON.stringify(owner)}\n`;
-  await writeWhole(join(cellDir, cellPath.owner), text, { sync: true, what: 'owner' });
+/** Whole and durable when it returns; synchronous, because it stands before the first record of a cell (O1). */
+export function writeOwner(cellDir: string, owner: Owner): void {
+  mkdirSync(join(cellDir, cellPath.own), { recursive: true });
+  writeWholeSync(join(cellDir, cellPath.owner), `${JSON.stringify(owner)}\n`, 'owner');
 }
 
 /** Why a cell may not be started by `node`; undefined when it may. */

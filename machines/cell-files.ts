@@ -10,7 +10,7 @@
 import { isJsonObject, jsonEqual } from './json.ts';
 import type { JsonObject, JsonValue } from './json.ts';
 import type { FileChange } from './mission.ts';
-import { RuntimeError } from './errors.ts';
+import { conflict, RuntimeError } from './errors.ts';
 import { mergeFile } from './merge.ts';
 import type { FieldRequest, Merge } from './merge.ts';
 import { runtimeFields } from './projection.ts';
@@ -148,7 +148,7 @@ function obey(draft: CellDraft, change: FileChange, { field, value }: FieldReque
     if (change.kind === 'cell' && field === 'status') setCellStatus(draft, value);
     else if (change.kind === 'agent' && field === 'status') setAgentStatus(draft, change.id, value);
     else if (change.kind === 'task') setTaskField(draft, change, field, value);
-    else throw refused(`${field} is written by the runtime`);
+    else throw conflict(`${field} is written by the runtime`);
   } catch (err) {
     if (!(err instanceof RuntimeError)) throw err;
     draft.note(`${change.path}: ${field} was not changed: ${err.message}`);
@@ -159,13 +159,13 @@ function setCellStatus(draft: CellDraft, status: JsonValue): void {
   if (status === 'paused') pauseCell(draft);
   else if (status === 'active') resumeCell(draft);
   else if (status === 'failed') cancelCell(draft, 'status was set to failed in cell.json');
-  else throw refused(`a cell is ${JSON.stringify(status)} when its tasks are, not by request`);
+  else throw conflict(`a cell is ${JSON.stringify(status)} when its tasks are, not by request`);
 }
 
 function setAgentStatus(draft: CellDraft, agentId: string, status: JsonValue): void {
   if (status === 'paused') pauseAgent(draft, agentId);
   else if (status === 'idle') resumeAgent(draft, agentId);
-  else throw refused(`only paused and idle can be asked for, not ${JSON.stringify(status)}`);
+  else throw conflict(`only paused and idle can be asked for, not ${JSON.stringify(status)}`);
 }
 
 function setTaskField(
@@ -178,16 +178,16 @@ function setTaskField(
   else if (field === 'status' && value === 'failed')
     cancelTask(draft, id, `status was set to failed in ${path}`);
   else if (field === 'status')
-    throw refused(`only pending and failed can be asked for, not ${JSON.stringify(value)}`);
+    throw conflict(`only pending and failed can be asked for, not ${JSON.stringify(value)}`);
   else if (field === 'assigned_to') reassign(draft, id, textOrNull(value));
   else if (field === 'artifacts') draft.setTask(id, { artifacts: texts(value) });
-  else throw refused(`${field} is written by the runtime`);
+  else throw conflict(`${field} is written by the runtime`);
 }
 
 function reassign(draft: CellDraft, taskId: string, agentId: string | null): void {
   const status = findTask(draft.context, taskId)?.status;
   if (status !== 'pending')
-    throw refused(`task ${taskId} is ${status}; only a pending one can move`);
+    throw conflict(`task ${taskId} is ${status}; only a pending one can move`);
   draft.setTask(taskId, { wishedAgent: agentId, assignedTo: null });
 }
 
@@ -212,10 +212,6 @@ function allCompleted(context: CellContext): boolean {
 
 function isPendingTask(draft: CellDraft, change: FileChange): boolean {
   return change.kind === 'task' && findTask(draft.context, change.id)?.status === 'pending';
-}
-
-function refused(message: string): RuntimeError {
-  return new RuntimeError(message, { code: 'CONFLICT' });
 }
 
 function textOrNull(value: JsonValue | undefined): string | null {

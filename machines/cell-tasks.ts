@@ -11,7 +11,7 @@
 import type { JsonObject } from './json.ts';
 import type { Assignment } from './events.ts';
 import type { PlainError } from './errors.ts';
-import { RuntimeError } from './errors.ts';
+import { conflict, RuntimeError } from './errors.ts';
 import type { Step } from './mission.ts';
 import { isoFromEpoch } from './time.ts';
 import type { CellDraft } from './cell-draft.ts';
@@ -218,8 +218,4 @@ export function requireTask(context: CellContext, taskId: string): TaskState {
     code: 'NOT_FOUND',
     hint: `List its tasks: \`lazarus cell show ${context.cellId}\`.`,
   });
-}
-
-export function conflict(message: string, hint?: string): RuntimeError {
-  return new RuntimeError(message, { code: 'CONFLICT', ...(hint !== undefined && { hint }) });
 }

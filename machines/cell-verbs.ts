@@ -2,9 +2,9 @@
  * What people and the runtime may ask of a cell. A request that does not fit throws before anything has changed, and the
  * sender gets the error; asking for what already is so is fine and does nothing.
  */
-import { RuntimeError } from './errors.ts';
+import { conflict, RuntimeError } from './errors.ts';
 import type { CellDraft } from './cell-draft.ts';
-import { conflict, releaseTask, retryTask } from './cell-tasks.ts';
+import { releaseTask, retryTask } from './cell-tasks.ts';
 import { cellFileOf, findAgent } from './cell-context.ts';
 import type { AgentState, CellContext } from './cell-context.ts';
 

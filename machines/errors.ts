@@ -56,6 +56,11 @@ export class RuntimeError extends Error {
   }
 }
 
+/** A request that does not fit the present state. */
+export function conflict(message: string, hint?: string): RuntimeError {
+  return new RuntimeError(message, { code: 'CONFLICT', ...(hint !== undefined && { hint }) });
+}
+
 /** The JSON form an error has in journals, events and replies: no stack, no cause, nothing that could carry a secret. */
 export interface PlainError {
   name: string;

@@ -13,7 +13,7 @@ import { fromPromise, setup } from 'xstate';
 import type { EffectDone, EffectFailed, LazarusEvent, SendParams, SpawnParams } from './events.ts';
 import type { Stamp, StopParams } from './events.ts';
 import { toAgent } from './outgoing.ts';
-import { conflict } from './cell-tasks.ts';
+import { conflict } from './errors.ts';
 import { approve, conclude, forgetRequest, freshLazarus, ledgerEntry } from './lazarus-context.ts';
 import { startRevival, takeUp, tell } from './lazarus-context.ts';
 import type { LazarusContext, LazarusInput, LedgerEntry } from './lazarus-context.ts';

@@ -496,6 +496,7 @@ describe('versions', () => {
     const registry = new MachineRegistry().register({ machine: variant({ on: {} }) });
     const kernel = await f.reopen('crash', { registry });
     expect(() => kernel.system.read(A)).toThrow(/changed its definition/);
+    await expect(kernel.system.send(A, { type: 'add', n: 1 })).rejects.toThrow(/is held/);
     expect(kernel.system.actors.get(A)?.hold?.code).toBe('MACHINE_MISMATCH');
   });
 

@@ -72,14 +72,14 @@ describe('the owner record', () => {
     ['clean, by others', { node: 'them', clean: true }, false],
     ['unclean, by others', { node: 'them', clean: false }, true],
   ])('%s', async (_name, owner, held) => {
-    await writeOwner(folder, { ...owner, epoch: 3, seq: 9 });
+    writeOwner(folder, { ...owner, epoch: 3, seq: 9 });
     expect(readOwner(folder)).toEqual({ kind: 'owner', owner: { ...owner, epoch: 3, seq: 9 } });
     expect(ownerProblem(readOwner(folder), 'us') !== undefined).toBe(held);
   });
 
   test('absent: a new cell; damaged: held, never taken for absent', async () => {
     expect(ownerProblem(readOwner(folder), 'us')).toBeUndefined();
-    await writeOwner(folder, { node: 'us', epoch: 1, seq: 1, clean: true });
+    writeOwner(folder, { node: 'us', epoch: 1, seq: 1, clean: true });
     writeFileSync(join(folder, '.lazarus/owner.json'), '{"node": "us"');
     expect(ownerProblem(readOwner(folder), 'us')).toMatch(/cannot be read/);
   });

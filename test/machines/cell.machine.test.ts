@@ -618,16 +618,16 @@ describe('reports of agents', () => {
   });
 });
 
-test('a thousand tasks: no event costs more than a little', () => {
-  const tasks = Array.from({ length: 1000 }, (_, i) =>
+test('hundreds of tasks on ten agents are all done, each once', () => {
+  const tasks = Array.from({ length: 300 }, (_, i) =>
     taskFile(`t${i}`, i < 10 ? {} : { dependencies: [`t${i - 10}`] }),
   );
-  const agents = Array.from({ length: 10 }, (_, i) =>
-    agentFile(`a${i}`, { runner: { kind: 'llm' } }),
+  const world = worldOf(
+    cellFile(),
+    ...'a b c d e f g h i j'.split(' ').map((id) => agentFile(id)),
+    ...tasks,
   );
-  const world = worldOf(cellFile(), ...agents, ...tasks);
   world.run({ ...SMOOTH, step: EXIT_0 });
-  expect(
-    Object.values(world.cell.tasks).filter((t) => t.status === 'completed').length,
-  ).toBeGreaterThan(100);
+  expect(world.file('cell.json')['status']).toBe('completed');
+  expect(Object.values(world.cell.tasks).every(({ attempt }) => attempt === 1)).toBe(true);
 });

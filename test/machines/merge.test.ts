@@ -45,6 +45,14 @@ describe('an edit of a known file', () => {
     });
   });
 
+  test('given one of several older _revs, the base is the content of that very projection', () => {
+    const file = after({ note: 'a' }, { note: 'b' }, { note: 'c' });
+    const unchanged = mergeFile({ file, runtime: RUNTIME }, change({ note: 'b', _rev: 2 }));
+    expect(unchanged.changed).toBe(false);
+    const back = mergeFile({ file, runtime: RUNTIME }, change({ note: 'a', _rev: 2 }));
+    expect(back.next?.people).toEqual({ note: 'a' });
+  });
+
   test('given an older _rev, a field that the other edit added stays', () => {
     const file = after({ title: 'a' }, { title: 'a', added: 1 });
     const merge = mergeFile({ file, runtime: RUNTIME }, change({ title: 'c', _rev: 1 }));
