@@ -29,8 +29,8 @@ export class Projector {
   readonly #options: ProjectorOptions;
   readonly #due = new Map<string, NodeJS.Timeout>();
   readonly #busy = new Map<string, Promise<void>>();
-  /** By cell: rev of each file as last written. */
-  readonly #written = new Map<string, Map<string, number>>();
+  /** By cell: rev and hash of each file as last written. */
+  readonly #written = new Map<string, Map<string, { rev: number; hash: string }>>();
 
   constructor(options: ProjectorOptions) {
     this.#options = options;
@@ -82,12 +82,13 @@ export class Projector {
     const root = places.folderOf(cellId);
     if (root === undefined || !system.has(cellAddress(cellId))) return;
     const context = system.read(cellAddress(cellId)).snapshot.context as CellContext;
-    const written = this.#written.get(cellId) ?? new Map<string, number>();
+    const written = this.#written.get(cellId) ?? new Map<string, { rev: number; hash: string }>();
     this.#written.set(cellId, written);
     let edited = false;
     for (const [path, content] of Object.entries(projectFiles(context))) {
       const rev = content['_rev'] as number;
-      if (written.get(path) === rev) continue;
+      const last = written.get(path);
+      if (last?.rev === rev && last.hash === door.knownHash(cellId, path)) continue;
       const text = `${JSON.stringify(content, null, 2)}\n`;
       const hash = sha256(text);
       const present = readHash(root, path);
@@ -105,7 +106,7 @@ export class Projector {
         }
         door.written(cellId, path, hash);
       }
-      written.set(path, rev);
+      written.set(path, { rev, hash });
     }
     if (edited) await this.#takeInFirst(cellId);
   }

@@ -48,7 +48,7 @@ function problemOf({ file, specifier }: Import, layer: string): string | undefin
     const target = relative(ROOT, resolve(ROOT, dirname(file), specifier)).split('/')[0] ?? '';
     return folders.includes(target) ? undefined : `${file} imports ${specifier}`;
   }
-  const bare = builtinModules.includes(specifier);
+  const bare = !specifier.startsWith('node:') && builtinModules.includes(specifier);
   const isAllowed =
     packages === 'any' ||
     packages.some(
