@@ -446,7 +446,8 @@ export class Kernel {
       const durable = actors.get(actor.address);
       actor.resident = undefined;
       if (durable === undefined) {
-        this.system.actors.delete(actor.address); // its first record was lost with the batch
+        this.system.actors.delete(actor.address); // its first record here was lost with the batch
+        this.adopt(actor.address); // unless it came with its cell from elsewhere
         continue;
       }
       const { seq, stopped, tail, machine, firstDirtyLsn, checkpointSeq } = durable;
