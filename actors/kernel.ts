@@ -90,6 +90,7 @@ export class Kernel {
       ...(options.limits ? { limits: options.limits } : {}),
       restore: (actor) => this.#restorer.restore(this.system, actor),
       peek: (actor) => this.#restorer.peek(actor),
+      lookUp: (address) => this.adopt(address),
     });
     for (const [address, actor] of this.found.actors) this.system.actors.set(address, actor);
   }

@@ -34,6 +34,8 @@ export interface JournalPort {
   append(line: string): number;
   flush(): void;
   readonly pendingRecords: number;
+  /** In characters, roughly. */
+  readonly pendingBytes: number;
 }
 
 export interface Limits {
@@ -124,6 +126,8 @@ export interface SystemOptions {
   log: SystemLog;
   /** Brings a known actor into memory; see recovery.ts. Throws when its state cannot be restored. */
   restore: (actor: Actor) => Resident;
+  /** An actor that is not known here but has a checkpoint on disk. */
+  lookUp: (address: string) => Actor | undefined;
   /** The state of an actor that is not in memory, without bringing it there. */
   peek: (actor: Actor) => Committed;
 }
@@ -146,6 +150,7 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
   readonly #log: SystemLog;
   readonly #restore: (actor: Actor) => Resident;
   readonly #peek: (actor: Actor) => Committed;
+  readonly #lookUp: (address: string) => Actor | undefined;
   #journal: JournalPort | undefined;
   #failure: Error | undefined;
   #queue: Queued[] = [];
@@ -164,6 +169,7 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
     this.#log = options.log;
     this.#restore = options.restore;
     this.#peek = options.peek;
+    this.#lookUp = options.lookUp;
     this.timers = new TimerIndex(options.clock, (timer) => this.#timerDue(timer));
     this.effects = new EffectRunner({
       recordStarted: (address, invoke, seq) => this.#recordStarted(address, invoke, seq),
@@ -215,7 +221,7 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
   /** Starts an actor unless one lives at the address. Resolves when that is durable. */
   spawn(address: string, machine: string, input: JsonObject): Promise<Receipt> {
     return new Promise((resolve, reject) => {
-      const known = this.actors.get(address);
+      const known = this.#find(address);
       if (known && !known.stopped) return resolve({ seq: known.seq, duplicate: true });
       this.#init({ address, machine, input }, undefined, resolve, reject);
       this.#drain();
@@ -582,7 +588,7 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
   #carryOut(internal: Internal): void {
     const s: [string, number, number] = [internal.from.address, internal.seq, internal.n];
     if (internal.kind === 'spawn') {
-      const known = this.actors.get(internal.params.address);
+      const known = this.#find(internal.params.address);
       if (known === undefined || known.stopped) this.#init(internal.params, s);
       return;
     }
@@ -909,6 +915,11 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
 
   // ---- admission ---------------------------------------------------------------------------------------------------
 
+  /** Before an actor is made anew: one that left a checkpoint goes on from it, or at least counts on from its seq. */
+  #find(address: string): Actor | undefined {
+    return this.actors.get(address) ?? this.#lookUp(address);
+  }
+
   #require(address: string): Actor {
     const actor = this.actors.get(address);
     if (actor && !actor.stopped) return actor;
@@ -940,6 +951,8 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
     if (this.#failure) throw this.#failure;
     if (this.#closedDoors !== undefined)
       throw new RuntimeError(this.#closedDoors, { code: 'BUSY', retryable: true });
+    if ((this.#journal?.pendingBytes ?? 0) > PENDING_BYTES)
+      throw new RuntimeError('too much waits for the disk', { code: 'BUSY', retryable: true });
     if (resident.uncommitted < this.limits.softBound && this.pendingRecords < this.limits.nodeBound)
       return;
     throw new RuntimeError(`${actor.address} has ${resident.uncommitted} events waiting`, {
@@ -994,6 +1007,9 @@ interface Enqueue {
   reject?: ((error: Error) => void) | undefined;
   error?: Error;
 }
+
+/** Above this much uncommitted text every door answers BUSY; the journal itself has room for far more. */
+const PENDING_BYTES = 32 << 20;
 
 const ADDRESS = /^[A-Za-z0-9_./%-]{1,300}$/;
 

@@ -1,5 +1,5 @@
 /** The kernel's rules (DESIGN 4), each with the test that would catch its breaking. Real files, no mocks. */
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
 import { createMachine } from 'xstate';
@@ -413,6 +413,23 @@ describe('checkpoints', () => {
     const kernel = await f.reopen('crash');
     expect([live(kernel, A), live(kernel, B)]).toEqual(before);
   });
+});
+
+test('without the node index, spawning goes on from what the cell holds, also for a stopped actor', async () => {
+  const f = await open();
+  await spawn(f.kernel, A, B);
+  await f.kernel.system.send(A, { type: 'add', n: 5 });
+  await f.kernel.system.send(B, { type: 'add', n: 5 });
+  await f.kernel.system.stop(B, 'test');
+  const { seq } = f.kernel.system.actors.get(B) ?? { seq: 0 };
+  await f.kernel.close();
+  rmSync(join(f.folder, 'index.json'));
+  let kernel = await f.reopen('crash');
+  expect(await kernel.system.spawn(A, 'counter', { self: A })).toMatchObject({ duplicate: true });
+  expect((await kernel.system.spawn(B, 'counter', { self: B })).seq).toBe(seq + 1);
+  kernel = await f.reopen('crash');
+  await kernel.system.spawn(A, 'counter', { self: A });
+  expect([A, B].map((a) => context(kernel, a)['total'])).toEqual([5, 0]);
 });
 
 describe('bounds', () => {

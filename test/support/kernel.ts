@@ -194,6 +194,7 @@ async function abandon(kernel: Kernel): Promise<void> {
   kernel.system.timers.stop();
   kernel.system.attachJournal({
     pendingRecords: 0,
+    pendingBytes: 0,
     flush: () => undefined,
     append: () => {
       throw new Error('this life of the node is over');
