@@ -3,7 +3,7 @@
  * numbered invariants A1-A7 cited here.
  */
 import { fromPromise, setup } from 'xstate';
-import type { CellEvent, LazarusEvent, SendParams, SpawnParams } from './events.ts';
+import type { CellEvent, Failure, LazarusEvent, SendParams, SpawnParams } from './events.ts';
 import type { Stamp, StopParams } from './events.ts';
 import type { PlainError } from './errors.ts';
 import { jsonEqual } from './json.ts';
@@ -30,7 +30,7 @@ import type {
   WriteContextInput,
   WrittenContext,
 } from './agent-effects.ts';
-import { stampOf } from './time.ts';
+import { spanEnd, stampOf } from './time.ts';
 import { typeOnly, unbound } from './unbound.ts';
 
 /** How long a worker is kept after its last task, in ms. */
@@ -221,9 +221,13 @@ function errorOf(event: DeliveredToAgent): PlainError {
   return 'error' in event ? event.error : { name: 'Error', message: `ended by ${event.type}` };
 }
 
+/** The age of what was saved is kept, on the clock of the new node. */
+const keepAge = agent.assign(({ context, event }) => ({
+  savedAt: stampOf(event).up - (spanEnd(event) - context.savedAt),
+}));
 const startClock = agent.assign(({ event }) => ({ activeSince: stampOf(event).up }));
 const stopClock = agent.assign(({ context, event }) => ({
-  usedMs: context.usedMs + stampOf(event).up - (context.activeSince ?? stampOf(event).up),
+  usedMs: context.usedMs + spanEnd(event) - (context.activeSince ?? spanEnd(event)),
   activeSince: null,
 }));
 
@@ -244,10 +248,19 @@ const lose = agent.enqueueActions(({ context, event, enqueue }) => {
     currentTask: context.assignment?.taskId ?? null,
     ...statusOf(next),
   });
+  callLazarus(enqueue, context, failure);
+});
+
+function callLazarus(enqueue: Enqueue, context: AgentContext, failure: Failure): void {
   const { cellId, agentId, policies, restart } = context;
   const address = lazarusAddress(cellId, agentId);
   enqueue({ type: 'spawn', params: { address, machine: 'lazarus', input: { cellId, agentId } } });
   tellLazarus(enqueue, context, { type: 'agent.failed', failure, policies, restart });
+}
+
+/** Another node has a Lazarus of its own, who knows nothing of this loss. */
+const callAgain = agent.enqueueActions(({ context, enqueue }) => {
+  if (context.lost) callLazarus(enqueue, context, context.lost.failure);
 });
 
 const abandon = agent.assign(({ context, event }) =>
@@ -299,6 +312,8 @@ export const agentActions = {
   startClock,
   stopClock,
   lose,
+  callAgain,
+  keepAge,
   abandon,
   startReviving,
   workerStarted,

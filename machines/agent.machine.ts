@@ -9,6 +9,7 @@
  * A5 A failure is told to Lazarus once for each loss, in the same commit as the loss itself.
  * A6 The task's timeout counts neither pauses nor the time without a worker.
  * A7 The cell hears of a status only when it cannot know it: it takes `active` and `idle` from what it assigns and gets.
+ * A8 At another node its clocks go on from what they had used, and that node's Lazarus hears of a loss that is not mended.
  */
 import { agent, agentActions, SPARE_MS } from './agent-actions.ts';
 import { freshAgentContext, taskDeadline } from './agent-context.ts';
@@ -71,6 +72,7 @@ export const agentMachine = agent.extend({ actions: agentActions }).createMachin
                     inUse: { always: { guard: 'needsNoWorker', target: 'spare' } },
                     spare: {
                       always: { guard: 'needsWorker', target: 'inUse' },
+                      on: { 'node.changed': { target: 'spare', reenter: true } },
                       invoke: {
                         id: 'spareTime',
                         src: 'waitUntil',
@@ -84,6 +86,7 @@ export const agentMachine = agent.extend({ actions: agentActions }).createMachin
             },
             lost: {
               on: {
+                'node.changed': { actions: 'callAgain' } as const, // A8
                 'agent.revive': [
                   { guard: 'hasNoWorkers', target: 'off', actions: ['revived', 'report'] },
                   { target: 'running', actions: 'startReviving' },
@@ -94,6 +97,7 @@ export const agentMachine = agent.extend({ actions: agentActions }).createMachin
         },
         work: {
           initial: 'idle',
+          on: { 'node.changed': { actions: 'keepAge' } as const },
           states: {
             idle: {
               on: {
@@ -160,6 +164,13 @@ export const agentMachine = agent.extend({ actions: agentActions }).createMachin
                   initial: 'waiting',
                   states: {
                     waiting: {
+                      on: {
+                        'node.changed': {
+                          target: 'waiting',
+                          reenter: true,
+                          actions: 'keepAge',
+                        } as const,
+                      },
                       invoke: {
                         id: 'interval',
                         src: 'waitUntil',
@@ -228,8 +239,14 @@ export const agentMachine = agent.extend({ actions: agentActions }).createMachin
                       attempt: assignment?.attempt ?? 0,
                       artifacts: assignment?.artifacts ?? [],
                     }),
-                    onDone: { target: '#agent@1.alive.work.idle', actions: ['end', 'report'] },
-                    onError: { target: '#agent@1.alive.work.idle', actions: ['end', 'report'] },
+                    onDone: {
+                      target: '#agent@1.alive.work.idle',
+                      actions: ['end', 'report'],
+                    },
+                    onError: {
+                      target: '#agent@1.alive.work.idle',
+                      actions: ['end', 'report'],
+                    },
                   },
                 },
               },
@@ -243,6 +260,7 @@ export const agentMachine = agent.extend({ actions: agentActions }).createMachin
             ticking: {
               entry: 'startClock',
               exit: 'stopClock',
+              on: { 'node.changed': { target: 'ticking', reenter: true } }, // A8
               always: { guard: 'clockStands', target: 'stopped' },
               invoke: {
                 id: 'deadline',

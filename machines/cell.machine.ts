@@ -9,7 +9,7 @@
  * C5 Late and stale reports change nothing. (cell-reports.ts)
  * C6 Work is given out in phase `working` only, never without the right to execute it. (cell-settle.ts, permissions.ts)
  * C7 Completed means: a task exists, all are completed, all criteria hold. (cell-settle.ts)
- * C8 The timeout counts time in `active` only; each span adds what it used to `usedMs`.
+ * C8 The timeout counts time in `active` only; each span adds what it used to `usedMs`. A new node begins a new span.
  */
 import { fromPromise, setup } from 'xstate';
 import type { CellEvent, EffectDone, EffectFailed, SendParams, SpawnParams } from './events.ts';
@@ -25,7 +25,7 @@ import { cancelTask } from './cell-tasks.ts';
 import { cancelCell, confirmCriterion, endCell, pauseAgent, pauseCell } from './cell-verbs.ts';
 import { resumeAgent, resumeCell, retry } from './cell-verbs.ts';
 import { settle } from './cell-settle.ts';
-import { stampOf } from './time.ts';
+import { spanEnd, stampOf } from './time.ts';
 import { typeOnly, unbound } from './unbound.ts';
 
 /** `checkCriteria`: runs the criteria that have a command. */
@@ -112,6 +112,8 @@ function change(draft: CellDraft, event: Delivered): 'settle' | 'settled' {
     case 'xstate.done.actor.deadline':
       timeOut(draft);
       break;
+    case 'node.changed':
+      return 'settled'; // concerns the clocks alone
     default:
       obey(draft, event);
   }
@@ -172,7 +174,7 @@ const startClock = cell.assign(({ context, event }) => ({
   armedTimeout: cellFileOf(context).timeout,
 }));
 const stopClock = cell.assign(({ context, event }) => ({
-  usedMs: context.usedMs + stampOf(event).up - (context.activeSince ?? stampOf(event).up),
+  usedMs: context.usedMs + spanEnd(event) - (context.activeSince ?? spanEnd(event)),
   activeSince: null,
 }));
 
@@ -182,16 +184,19 @@ function deadlineOf(context: CellContext): number {
 }
 
 /** Out of a state as soon as the phase is another one. */
-const to = {
-  held: { guard: { type: 'phaseIs', params: { phase: 'held' } }, target: '#cell@1.held' },
-  paused: { guard: { type: 'phaseIs', params: { phase: 'paused' } }, target: '#cell@1.paused' },
-  completed: {
-    guard: { type: 'phaseIs', params: { phase: 'completed' } },
-    target: '#cell@1.completed',
-  },
-  failed: { guard: { type: 'phaseIs', params: { phase: 'failed' } }, target: '#cell@1.failed' },
-  active: { guard: 'isActive', target: '#cell@1.active' },
-} as const;
+const leavingTo = (top: string) =>
+  ({
+    held: { guard: { type: 'phaseIs', params: { phase: 'held' } }, target: `${top}.held` },
+    paused: { guard: { type: 'phaseIs', params: { phase: 'paused' } }, target: `${top}.paused` },
+    completed: {
+      guard: { type: 'phaseIs', params: { phase: 'completed' } },
+      target: `${top}.completed`,
+    },
+    failed: { guard: { type: 'phaseIs', params: { phase: 'failed' } }, target: `${top}.failed` },
+    active: { guard: 'isActive', target: `${top}.active` },
+  }) as const;
+
+const to = leavingTo('#cell@1');
 
 export const cellMachine = cell
   .extend({ actions: { apply, startClock, stopClock } })
@@ -224,6 +229,7 @@ export const cellMachine = cell
       active: {
         entry: 'startClock',
         exit: 'stopClock',
+        on: { 'node.changed': { target: 'active', reenter: true } },
         invoke: {
           id: 'deadline',
           src: 'waitUntil',

@@ -16,6 +16,7 @@ export type ErrorCode =
   | 'EVENT_NOT_PUBLIC' // the event type may not come in by a door
   | 'EVENT_REJECTED' // the machine threw on this event; its state stays as before
   | 'FILE_INVALID' // a file people wrote does not fit its schema
+  | 'INTERNAL' // a defect of the runtime; its log has more
   | 'INVALID_ARGUMENT' // a flag, id or value is not of the expected form
   | 'JOURNAL_CORRUPT' // a bad region in the middle of the journal
   | 'JOURNAL_HELD' // the node's journal cannot be written; reads go on

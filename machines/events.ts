@@ -74,7 +74,14 @@ export interface Failure {
   progress: number;
 }
 
+/**
+ * The actor goes on at another node than before. Its `up` is that node's from now on; `leftUp` is what the clock it was
+ * used to showed at the end.
+ */
+type NodeChanged = { type: 'node.changed'; leftUp: number };
+
 export type CellEvent =
+  | NodeChanged
   | { type: 'files.changed'; changes: FileChange[] }
   | { type: 'host.probed'; capabilities: HostCapabilities }
   | { type: 'cell.pause' }
@@ -128,6 +135,7 @@ export type CellEvent =
     };
 
 export type AgentEvent =
+  | NodeChanged
   | {
       type: 'agent.configured';
       agent: AgentFile;

@@ -126,8 +126,8 @@ function reasonOf(context: LazarusContext, event: Delivered, outcome: RevivalOut
   return context.reason;
 }
 
-function advice({ outcome, reason, revivalId }: LazarusContext): string {
-  const approve = `\`lazarus revivals approve ${revivalId}\``;
+function advice({ cellId, agentId, outcome, reason, revivalId }: LazarusContext): string {
+  const approve = `\`lazarus agent revive ${cellId}/${agentId}\``;
   return outcome === 'asking'
     ? `revival ${revivalId} waits for a person: ${approve}`
     : `not revived: ${reason}; to try all the same: ${approve}`;

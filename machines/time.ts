@@ -15,6 +15,12 @@ export function stampOf(event: object): Stamp {
   return { at, up, seq };
 }
 
+/** `up` at which a span of time ends with this event: one that began at another node ended when that node stopped. */
+export function spanEnd(event: object): number {
+  const { leftUp } = event as { leftUp?: number };
+  return leftUp ?? stampOf(event).up;
+}
+
 /** ISO-8601 UTC of an epoch ms. */
 export function isoFromEpoch(epochMs: number): string {
   return new Date(epochMs).toISOString();

@@ -153,7 +153,7 @@ describe.each<[AutoRevive, string, string]>([
     const actor = lazarus();
     const { sent } = fail(actor, auto);
     expect(sent.map(({ event }) => event.type)).toEqual(['agent.abandoned']);
-    expect(sent[0]?.event['reason']).toContain('`lazarus revivals approve a-1`');
+    expect(sent[0]?.event['reason']).toMatch(/`lazarus agent revive [^/` ]+\/a`/);
     expect(entry(actor)).toMatchObject({ status, revived_at: null, attempts: 0 });
     actor.done('ledger');
     expect(actor.value).toEqual({ [state]: 'resting' });
