@@ -20,6 +20,8 @@ export interface Committed {
 export class Resident {
   state: ActorState;
   committed: Committed;
+  /** False until the first record of an actor that was just made is durable: nobody outside may see it before (P1). */
+  isCommitted = true;
   /** Records applied or queued here that are not durable yet. */
   uncommitted = 0;
   /** Records since the last snapshot record or checkpoint, and their size. */
@@ -54,6 +56,8 @@ export class Actor {
   resident: Resident | undefined;
   /** Records read at start that are to be folded when it wakes. */
   tail: string[] | undefined;
+  /** Its newest records cannot be read any more (losses.ts). */
+  lost: { upTo: number; reason: string } | undefined;
   hold: Hold | undefined;
   /** Records that came while it was held: in the journal, not yet applied. */
   backlog: EventRecord[] | undefined;
@@ -65,6 +69,11 @@ export class Actor {
   constructor(address: string) {
     this.address = address;
     this.prefix = recordPrefix(address);
+  }
+
+  /** Whether the outside may know of it. */
+  get isShown(): boolean {
+    return !this.stopped && this.resident?.isCommitted !== false;
   }
 
   heldError(): RuntimeError {

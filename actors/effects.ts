@@ -12,6 +12,7 @@ import { faultPoint } from '../cells/durable.ts';
 import { RuntimeError, toPlainError } from '../machines/errors.ts';
 import type { PlainError } from '../machines/errors.ts';
 import type { JsonObject, JsonValue } from '../machines/json.ts';
+import { patiently } from './patience.ts';
 import { effectKey } from './records.ts';
 import type { Invoke } from './records.ts';
 
@@ -114,6 +115,11 @@ export class EffectRunner {
 
   inDoubt(): DoubtfulEffect[] {
     return [...this.#doubtful.values()];
+  }
+
+  /** Lists one that an earlier life began: for a node that starts no effects and so finds nothing out by itself. */
+  listDoubtful(effect: DoubtfulEffect): void {
+    this.#doubtful.set(effect.key, effect);
   }
 
   isInDoubt(key: string): boolean {
@@ -219,13 +225,23 @@ export class EffectRunner {
       }
       if (guarded && !mayHaveRun) {
         faultPoint('effect.before-started');
-        await this.#host.recordStarted(running.address, running.invokeId, running.invoke.seq); // E2
+        await this.#recordStarted(context, running); // E2
         faultPoint('effect.after-started');
       }
       return await this.#attempt(definition, context, running, guarded);
     } catch (thrown) {
       return { kind: 'error', error: toPlainError(thrown) };
     }
+  }
+
+  /** A journal that is held for a while is no failure of the effect, which has not begun. */
+  #recordStarted({ key, signal }: EffectContext, running: Running): Promise<void> {
+    const { address, invokeId, invoke } = running;
+    return patiently(() => this.#host.recordStarted(address, invokeId, invoke.seq), {
+      signal,
+      onWait: (error) =>
+        this.#host.log('an effect waits for the journal', { key, error: toPlainError(error) }),
+    });
   }
 
   async #attempt(
@@ -251,6 +267,18 @@ export class EffectRunner {
     }
   }
 
+  /** What cannot be found out is unknown, never failed (P4). */
+  async #askRecovery(definition: EffectDefinition, context: EffectContext): Promise<Recovery> {
+    try {
+      return (await definition.recover?.(context)) ?? { kind: 'unknown' };
+    } catch (thrown) {
+      const { key, address } = context;
+      const error = toPlainError(thrown);
+      this.#host.log('what became of an effect cannot be found out', { key, address, error });
+      return { kind: 'unknown' };
+    }
+  }
+
   /** undefined: it did not happen, or may be repeated; so run it. */
   async #findOut(
     definition: EffectDefinition,
@@ -258,7 +286,7 @@ export class EffectRunner {
     running: Running,
     guarded: boolean,
   ): Promise<Outcome | 'in_doubt' | undefined> {
-    const found = (await definition.recover?.(context)) ?? { kind: 'unknown' };
+    const found = await this.#askRecovery(definition, context);
     switch (found.kind) {
       case 'done':
         return { kind: 'done', output: found.output };

@@ -12,7 +12,7 @@ import { Journal } from '../cells/journal.ts';
 import type { JournalOptions } from '../cells/journal.ts';
 import { readSegments } from '../cells/journal-reader.ts';
 import { writeWhole } from '../cells/durable.ts';
-import { homeCell } from '../machines/addresses.ts';
+import { cellAddress, homeCell } from '../machines/addresses.ts';
 import { RuntimeError } from '../machines/errors.ts';
 import type { JsonValue } from '../machines/json.ts';
 import { Actor } from './actor.ts';
@@ -54,6 +54,8 @@ export interface KernelOptions {
 
 const UPKEEP_MS = 5000;
 const REOPEN_MS = 1000;
+/** Removed cells that are remembered. */
+const MAX_AWAY = 1000;
 /** Checkpoints written at once. */
 const WIDTH = 8;
 
@@ -127,7 +129,7 @@ export class Kernel {
   }
 
   /** Wakes every actor that had effects pending or records since its checkpoint, a slice at a time, then starts timers. */
-  wakeBusy(): Promise<void> {
+  wakeBusy({ timers = true } = {}): Promise<void> {
     const busy = new Set(this.found.index.actors.filter((a) => a.busy).map((a) => a.address));
     const waking = [...this.system.actors.values()].filter(
       (actor) => !actor.stopped && (actor.tail !== undefined || busy.has(actor.address)),
@@ -142,7 +144,7 @@ export class Kernel {
           since = performance.now();
         }
       }
-      this.system.timers.start();
+      if (timers) this.system.timers.start();
     })();
     return this.#wokenAll;
   }
@@ -175,12 +177,30 @@ export class Kernel {
     return actor;
   }
 
+  /**
+   * An actor that was stopped because its folder was gone lives on: the folder is back. False, and it stays stopped, when
+   * its newest records are not to be had any more.
+   */
+  async bringBack(address: string, from: 'journal' | 'folder'): Promise<boolean> {
+    const actor = this.system.actors.get(address);
+    if (!actor?.stopped) return actor !== undefined;
+    const state = this.#restorer.foldReturned(actor, from);
+    if (state === undefined) return false;
+    await this.system.bringBack(actor, state);
+    return true;
+  }
+
   /** Durable checkpoint of the actor's present state. */
   checkpoint(address: string): Promise<void> {
     const actor = this.system.actors.get(address);
     if (actor === undefined)
       throw new RuntimeError(`no actor lives at ${address}`, { code: 'ACTOR_UNKNOWN' });
     return this.#checkpoint(actor);
+  }
+
+  /** The last record that is on disk: readers of the journal's files show nothing beyond it (P1). */
+  committedLsn(): number {
+    return this.#journal?.committedLsn ?? 0;
   }
 
   /** Bytes the journal occupies. */
@@ -335,11 +355,19 @@ export class Kernel {
   }
 
   #index(lsn: number): Parameters<typeof writeNodeIndex>[1] {
+    const { store } = this.#options;
+    const away: IndexedActor[] = [];
     const actors: IndexedActor[] = [];
     for (const actor of this.system.actors.values()) {
-      if (actor.checkpointSeq === 0) continue;
       const { address, machine, checkpointSeq: seq, resident } = actor;
-      if (actor.stopped && actor.firstDirtyLsn === 0) continue; // its checkpoint says so
+      if (actor.stopped && actor.firstDirtyLsn === 0) {
+        // Its checkpoint says so, unless its folder is away: should that come back, records are missing.
+        const isAway =
+          address === cellAddress(homeCell(address)) && !store.hasCell(homeCell(address));
+        if (isAway) away.push({ address, machine, seq: actor.seq, busy: false, stopped: true });
+        continue;
+      }
+      if (actor.checkpointSeq === 0) continue;
       actors.push({
         address,
         machine,
@@ -347,6 +375,7 @@ export class Kernel {
         busy: resident !== undefined && isBusy(resident.state.invokes),
       });
     }
+    actors.push(...away.slice(-MAX_AWAY));
     return { format: 1, lsn, ...this.system.clock.now(), actors, timers: this.system.timers.all() };
   }
 

@@ -8,6 +8,8 @@
  *
  * L1 One scope a machine version, not one an actor: a snapshot and an index entry are all an idle actor costs.
  * L2 Only named logic: an inline actor or an unregistered `src` cannot be restored and is refused when registered.
+ * L3 A context is plain JSON and passes XState by: it would search every value of it for references to actors, at a cost
+ *    that rises with the context, and take a person's `{"xstate$$type": 1}` for one.
  */
 import { createHash } from 'node:crypto';
 import { createActor } from 'xstate';
@@ -134,7 +136,7 @@ function createLogic(machine: AnyStateMachine): MachineLogic {
         machine,
         collect(outputs, () => machine.transition(snapshot, event, scope)),
       ),
-    persist: (snapshot) => machine.getPersistedSnapshot(snapshot) as unknown as JsonValue,
+    persist: (snapshot) => persist(machine, snapshot),
     restore: (persisted) => restore(machine, persisted, scope),
   };
 }
@@ -205,13 +207,25 @@ function toOutput(type: string, params: unknown): Output | undefined {
   }
 }
 
+const NO_CONTEXT = Object.freeze({});
+
+/** L3. */
+function persist(machine: AnyStateMachine, snapshot: MachineSnapshot): JsonValue {
+  const bare = { ...snapshot, context: NO_CONTEXT } as MachineSnapshot;
+  const persisted = machine.getPersistedSnapshot(bare) as unknown as JsonObject;
+  persisted['context'] = snapshot.context as JsonValue; // in its old place among the members
+  return persisted;
+}
+
 function restore(machine: AnyStateMachine, persisted: JsonValue, scope: Scope): MachineSnapshot {
   let snapshot: MachineSnapshot;
   try {
+    const bare = { ...(persisted as JsonObject), context: {} }; // L3
     snapshot = machine.restoreSnapshot(
-      persisted as unknown as Parameters<typeof machine.restoreSnapshot>[0],
+      bare as unknown as Parameters<typeof machine.restoreSnapshot>[0],
       scope,
     ) as MachineSnapshot;
+    snapshot.context = (persisted as JsonObject)['context'];
   } catch (cause) {
     throw new RuntimeError(`stored snapshot does not fit ${machine.id}`, {
       code: 'CHECKPOINT_CORRUPT',

@@ -6,11 +6,12 @@
  * R2 An actor is restored from its newest sound checkpoint plus every record after it. A hole is filled from the cell's own
  *    copy; one that cannot be filled holds the actor with the reason, and only that actor.
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { recoverJournal, readSegments } from '../cells/journal-reader.ts';
 import type { RecoveredJournal } from '../cells/journal-reader.ts';
 import { writeWhole } from '../cells/durable.ts';
+import { homeCell } from '../machines/addresses.ts';
 import { RuntimeError } from '../machines/errors.ts';
 import { Actor, Resident } from './actor.ts';
 import type { Committed, Hold } from './actor.ts';
@@ -18,6 +19,7 @@ import type { Instant } from './clock.ts';
 import { foldRecord, rejectedSeqs, stateFrom } from './fold.ts';
 import type { ActorState } from './fold.ts';
 import type { MachineRegistry, Output } from './logic.ts';
+import { noteLosses } from './losses.ts';
 import { decodeRecord, isSnapshotLine } from './records.ts';
 import type { ActorStore } from './store.ts';
 import type { StoredCheckpoint } from '../machines/persisted.ts';
@@ -30,6 +32,8 @@ export interface IndexedActor {
   seq: number;
   /** It waits for effects, so it must be awake while the node runs. */
   busy: boolean;
+  /** A cell whose folder was taken away; `seq` is that of its end. */
+  stopped?: true;
 }
 
 export interface NodeIndex extends Instant {
@@ -61,7 +65,7 @@ export async function writeNodeIndex(path: string, index: NodeIndex): Promise<vo
   await writeWhole(path, `${sha256(text)}\n${text}`, { sync: true, mode: 0o600, what: 'index' });
 }
 
-const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
+const sha256 = (text: string): string => hash('sha256', text);
 
 export interface Found {
   index: NodeIndex;
@@ -82,11 +86,12 @@ export function findActors({
 }): Found {
   const { index, problem } = readNodeIndex(indexFile);
   const actors = new Map<string, Actor>();
-  for (const { address, machine, seq } of index.actors) {
+  for (const { address, machine, seq, stopped } of index.actors) {
     const actor = new Actor(address);
+    actor.stopped = stopped === true;
     actor.machine = machine;
     actor.seq = seq;
-    actor.checkpointSeq = seq;
+    actor.checkpointSeq = stopped ? 0 : seq;
     actors.set(address, actor);
   }
   let lastLine = '';
@@ -102,6 +107,7 @@ export function findActors({
     },
   });
   for (const actor of actors.values()) noteTail(actor);
+  if (journal.corrupt.length > 0) noteLosses(actors, journal, journalFolder);
   const last = lastLine === '' ? undefined : decodeRecord(lastLine);
   const latest = { at: Math.max(index.at, last?.t ?? 0), up: Math.max(index.up, last?.u ?? 0) };
   return { index, indexProblem: problem, journal, actors, latest };
@@ -189,6 +195,13 @@ export class Restorer {
   fold(actor: Actor, reposts: { seq: number; outputs: Output[] }[] = []): ActorState | undefined {
     const lines = actor.tail ?? (actor.firstDirtyLsn > 0 ? this.readTail(actor.address) : []);
     const stored = this.#store.readCheckpoint(actor.address);
+    if (actor.lost && (stored?.checkpoint.seq ?? 0) < actor.lost.upTo)
+      throw new RuntimeError(actor.lost.reason, { code: 'JOURNAL_CORRUPT' });
+    const isGone = stored === undefined && lines.length === 0 && actor.checkpointSeq > 0;
+    if (isGone && this.#store.hasCell(homeCell(actor.address)))
+      throw new RuntimeError(`the checkpoint of ${actor.address} is gone: the index knows it`, {
+        code: 'CHECKPOINT_CORRUPT',
+      });
     if (stored?.older)
       this.#log('newest checkpoint damaged, an older one is used', { address: actor.address });
     try {
@@ -196,6 +209,26 @@ export class Restorer {
     } catch (error) {
       if (!isGap(error)) throw error;
       return this.#foldLines(stored, this.#withCopy(actor.address, stored, lines), reposts);
+    }
+  }
+
+  /**
+   * The state of an actor that was stopped because its folder was gone, when the folder is back: as it was before the stop,
+   * or, if another node had it meanwhile and left it clean, as the folder has it. undefined when records are missing.
+   */
+  foldReturned(actor: Actor, from: 'journal' | 'folder'): ActorState | undefined {
+    const { address, seq: stoppedAt } = actor;
+    const stored = this.#store.readCheckpoint(address);
+    const ours = from === 'journal' ? this.readTail(address) : [];
+    const lines = this.#withCopy(address, stored, ours).filter(
+      (line) => from === 'folder' || decodeRecord(line).n < stoppedAt,
+    );
+    try {
+      const state = this.#foldLines(stored, lines, []);
+      return from === 'folder' || state?.seq === stoppedAt - 1 ? state : undefined;
+    } catch (error) {
+      if (isGap(error)) return undefined;
+      throw error;
     }
   }
 

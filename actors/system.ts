@@ -14,15 +14,28 @@
  */
 import { EventEmitter } from 'node:events';
 import { RuntimeError, toPlainError } from '../machines/errors.ts';
-import type { PlainError } from '../machines/errors.ts';
 import type { SendParams, SpawnParams, StopParams } from '../machines/events.ts';
 import type { JsonObject, JsonValue } from '../machines/json.ts';
 import { Actor, Resident } from './actor.ts';
 import type { Committed } from './actor.ts';
 import type { NodeClock } from './clock.ts';
+import {
+  admit,
+  DEFAULT_LIMITS,
+  NO_ORIGIN,
+  originText,
+  refuseWhenBusy,
+  withinRate,
+} from './admission.ts';
+import type { Limits, Origin, SendOptions } from './admission.ts';
+import { CommitQueue } from './commit-queue.ts';
+import type { CommittedRecord, Launch, Receipt } from './commit-queue.ts';
 import { EffectRunner } from './effects.ts';
 import type { DoubtfulEffect, Outcome } from './effects.ts';
+import type { ActorState } from './fold.ts';
 import { applyEvent, initialState, NO_INVOKES, remember, snapshotBody } from './fold.ts';
+import { Interventions } from './interventions.ts';
+import type { Appended, Turn, Verdict, Waiting } from './interventions.ts';
 import type { MachineRegistry, Output } from './logic.ts';
 import { effectKey, encodeRecord, toDeadline } from './records.ts';
 import type { EventRecord, Invoke } from './records.ts';
@@ -38,53 +51,6 @@ export interface JournalPort {
   readonly pendingBytes: number;
 }
 
-export interface Limits {
-  /** Undurable or waiting records of one actor above which its doors answer BUSY. */
-  softBound: number;
-  /** ... above which a held actor stops taking internal sends into memory; they stay in the journal alone. */
-  hardBound: number;
-  /** Undurable records of the whole node above which every door answers BUSY. */
-  nodeBound: number;
-  /** Events from within (sends, effects, timers) an actor may take in a burst, and per second thereafter. */
-  burst: number;
-  ratePerSecond: number;
-  /** Records of one actor between two snapshot records in the journal, at least. */
-  snapshotEvery: number;
-}
-
-export const DEFAULT_LIMITS: Limits = {
-  softBound: 1024,
-  hardBound: 10_000,
-  nodeBound: 65_536,
-  burst: 10_000,
-  ratePerSecond: 2000,
-  snapshotEvery: 64,
-};
-
-export interface Receipt {
-  /** The receiver's seq of the event. */
-  seq: number;
-  duplicate?: true;
-}
-
-export interface SendOptions {
-  /** Outside id: the same one is applied once (P3). */
-  id?: string;
-  /** When the sender says it happened, epoch ms: only for telling too old ids. */
-  datedAt?: number;
-  stream?: { stream: string; created: string; seq: number };
-}
-
-/** One durable record, as observers get it, in journal order. */
-export interface CommittedRecord {
-  lsn: number;
-  address: string;
-  seq: number;
-  at: number;
-  event: { type: string } & JsonObject;
-  error: PlainError | undefined;
-}
-
 interface SystemEvents {
   committed: [CommittedRecord];
   /** An actor came to be held, or the node's journal failed (address `node`). */
@@ -93,30 +59,11 @@ interface SystemEvents {
   doubt: [DoubtfulEffect];
 }
 
-interface Queued {
-  lsn: number;
-  actor: Actor;
-  resident: Resident | undefined;
-  committed: Committed | undefined;
-  outputs: Launch[] | undefined;
-  record: CommittedRecord | undefined;
-  resolve: ((receipt: Receipt) => void) | undefined;
-  reject: ((error: Error) => void) | undefined;
-  error: Error | undefined;
-}
-
-type Launch =
-  | { kind: 'start'; invokeId: string; invoke: Invoke; machine: string }
-  | { kind: 'abort'; key: string };
-
 type Internal = { from: Actor; seq: number; n: number } & (
   | { kind: 'send'; params: SendParams }
   | { kind: 'spawn'; params: SpawnParams }
   | { kind: 'stop'; params: StopParams }
 );
-
-type Origin = Pick<EventRecord, 'i' | 's' | 'x'> & { d?: number };
-const NO_ORIGIN: Origin = {};
 
 export interface SystemOptions {
   registry: MachineRegistry;
@@ -139,6 +86,9 @@ export interface SystemLog {
 
 const REJECTED_DETAIL = 'the event was journaled and changed nothing';
 
+export type { CommittedRecord, Receipt } from './commit-queue.ts';
+export type { Limits, SendOptions } from './admission.ts';
+
 export class ActorSystem extends EventEmitter<SystemEvents> {
   readonly registry: MachineRegistry;
   readonly clock: NodeClock;
@@ -153,12 +103,12 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
   readonly #lookUp: (address: string) => Actor | undefined;
   #journal: JournalPort | undefined;
   #failure: Error | undefined;
-  #queue: Queued[] = [];
-  #queueHead = 0;
+  readonly #queue = new CommitQueue();
   readonly #internal: Internal[] = [];
   #draining = false;
   #closedDoors: string | undefined;
   #flushScheduled = false;
+  readonly #interventions: Interventions;
 
   constructor(options: SystemOptions) {
     super();
@@ -179,6 +129,22 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
       doubted: (effect) => this.emit('doubt', effect),
       log: (message, fields) => this.#log.warn(fields, message),
     });
+    this.#interventions = new Interventions(this.#turn(), this.effects, this.registry);
+  }
+
+  /** What interventions.ts may do of a synchronous turn. */
+  #turn(): Turn {
+    return {
+      append: (actor, rest) => this.#append(actor, rest),
+      enqueue: (actor, resident, appended, more) => this.#enqueue(actor, resident, appended, more),
+      post: (actor, event, resolve, reject) => this.#post(actor, event, NO_ORIGIN, resolve, reject),
+      arm: (actor, invokeId, invoke) => this.#arm(actor, invokeId, invoke),
+      abortAll: (actor, resident) => this.#abortAll(actor, resident),
+      goLive: (actor, resident) => this.goLive(actor, resident),
+      drain: () => this.#drain(),
+      wake: (actor) => this.#wake(actor),
+      require: (address) => this.#require(address),
+    };
   }
 
   attachJournal(journal: JournalPort): void {
@@ -191,7 +157,7 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
   }
 
   get pendingRecords(): number {
-    return this.#queue.length - this.#queueHead;
+    return this.#queue.size;
   }
 
   // ---- doors -------------------------------------------------------------------------------------------------------
@@ -211,8 +177,9 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
       if (actor.hold) throw actor.heldError();
       const resident = this.#wake(actor);
       this.#refuseWhenBusy(actor, resident);
-      const origin = options ? this.#admit(resident, options) : NO_ORIGIN;
-      if (typeof origin === 'number') return resolve({ seq: origin, duplicate: true });
+      const origin = options ? admit(resident.state, options) : NO_ORIGIN;
+      if (typeof origin === 'number')
+        return this.#resolveWhenDurable({ seq: origin, duplicate: true }, resolve, reject);
       this.#post(actor, event, origin, resolve, reject);
       this.#drain();
     });
@@ -222,7 +189,8 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
   spawn(address: string, machine: string, input: JsonObject): Promise<Receipt> {
     return new Promise((resolve, reject) => {
       const known = this.#find(address);
-      if (known && !known.stopped) return resolve({ seq: known.seq, duplicate: true });
+      if (known && !known.stopped)
+        return this.#resolveWhenDurable({ seq: known.seq, duplicate: true }, resolve, reject);
       this.#init({ address, machine, input }, undefined, resolve, reject);
       this.#drain();
     });
@@ -240,6 +208,7 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
   read(address: string): Committed {
     const actor = this.#require(address);
     if (actor.frozen) return actor.frozen;
+    if (!actor.isShown) throw unknownActor(address);
     if (actor.resident) return actor.resident.committed;
     if (actor.hold) throw actor.heldError();
     return this.#peek(actor);
@@ -250,17 +219,21 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
     return actor !== undefined && !actor.stopped;
   }
 
+  /** A duplicate is acknowledged no sooner than the first of its kind: that one may still be on its way to the disk. */
+  #resolveWhenDurable(
+    receipt: Receipt,
+    resolve: (receipt: Receipt) => void,
+    reject: (error: unknown) => void,
+  ): void {
+    if (this.pendingRecords === 0 && this.#failure === undefined) resolve(receipt);
+    else this.settled().then(() => resolve(receipt), reject);
+  }
+
   /** Resolves when everything appended so far is durable. */
   settled(): Promise<void> {
     return new Promise((resolve, reject) => {
-      const last = this.#queue.at(-1);
       if (this.#failure) return reject(this.#failure);
-      if (last === undefined || this.#queueHead === this.#queue.length) return resolve();
-      this.#queue.push({
-        ...blank(last.actor, last.lsn),
-        resolve: () => resolve(),
-        reject,
-      });
+      if (this.#queue.whenEmpty(resolve, reject) === 'empty') return resolve();
       this.#scheduleFlush();
     });
   }
@@ -271,64 +244,28 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
     return this.effects.inDoubt();
   }
 
-  /** Settles an effect nobody knows the outcome of. `not_started` lets it run. */
-  async settle(
-    key: string,
-    verdict: { kind: 'done' } | { kind: 'failed'; error: PlainError } | { kind: 'not_started' },
-    by: string,
-  ): Promise<Receipt> {
-    const effect = this.effects.takeDoubtful(key);
-    const actor = this.#require(effect.address);
-    const resident = this.#wake(actor);
-    const invoke = resident.state.invokes[effect.invoke];
-    if (invoke === undefined || effectKey(actor.address, invoke.seq, effect.invoke) !== key)
-      throw new RuntimeError(`nothing waits for ${key} any more`, { code: 'NOT_FOUND' });
-    if (verdict.kind === 'not_started') return this.#settleNotStarted(actor, effect, invoke, by);
-    const output = this.effects.settledOutput(resident.state.logic.name, effect);
-    const event: { type: string } & JsonObject =
-      verdict.kind === 'done'
-        ? { type: `xstate.done.actor.${effect.invoke}`, output, settledBy: by }
-        : {
-            type: `xstate.error.actor.${effect.invoke}`,
-            error: { ...verdict.error },
-            settledBy: by,
-          };
-    return new Promise((resolve, reject) => {
-      this.#post(actor, event, NO_ORIGIN, resolve, reject);
-      // The doubt is over unless the machine rejected the settlement and still waits.
-      if (resident.state.invokes[effect.invoke]?.seq !== invoke.seq) this.effects.abort(key);
-      this.#drain();
-    });
+  /** Settles an effect nobody knows the outcome of. `not_started` lets it run. Throws NOT_FOUND when none is in doubt. */
+  settle(key: string, verdict: Verdict, by: string): Promise<Receipt> {
+    return this.#interventions.settle(key, verdict, by);
   }
 
-  #settleNotStarted(
-    actor: Actor,
-    effect: DoubtfulEffect,
-    invoke: Invoke,
-    by: string,
+  /** A journaled return to an earlier state: dedupe and outcomes stay as they are (DESIGN 4). */
+  rollBack(
+    address: string,
+    earlier: { seq: number; snapshot: JsonValue },
+    reason: string,
   ): Promise<Receipt> {
-    return new Promise((resolve, reject) => {
-      const resident = this.#wake(actor);
-      const { started: _, ...unstarted } = invoke;
-      const rest = `,"k":"settled","of":${invoke.seq},"v":${JSON.stringify(effect.invoke)},"e":${JSON.stringify({ outcome: 'not_started', by })}`;
-      const queued = this.#append(actor, rest);
-      resident.state.invokes = { ...resident.state.invokes, [effect.invoke]: unstarted };
-      resident.state.seq = actor.seq;
-      this.effects.abort(effect.key);
-      this.#enqueue(actor, resident, queued, {
-        resolve,
-        reject,
-        outputs: [
-          {
-            kind: 'start',
-            invokeId: effect.invoke,
-            invoke: unstarted,
-            machine: resident.state.logic.name,
-          },
-        ],
-      });
-      this.#drain();
-    });
+    return this.#interventions.rollBack(address, earlier, reason);
+  }
+
+  /** A stopped actor lives on in this state. Its effects start when that is durable (P1). */
+  bringBack(actor: Actor, state: ActorState): Promise<void> {
+    return this.#interventions.bringBack(actor, state);
+  }
+
+  /** Replaces an actor's machine by its newest version, as records. Used right after it was restored. */
+  migrateActor(actor: Actor, resident: Resident): void {
+    this.#interventions.migrate(actor, resident);
   }
 
   /** Doors answer BUSY with this reason until it is undefined; what comes from within goes on (S4). */
@@ -364,10 +301,10 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
     await this.settled();
     const actor = this.#require(address);
     if (actor.hold === undefined) return;
-    actor.hold = undefined;
-    const backlog = actor.backlog ?? [];
-    actor.backlog = undefined;
+    const { lost, backlog = [] } = actor;
+    Object.assign(actor, { hold: undefined, lost: undefined, backlog: undefined });
     const resident = this.#wake(actor); // without a resident, the backlog is read from the journal with the rest
+    if (lost) this.#goOnBehind(actor, resident, lost.upTo);
     resident.allowance = Number.NaN;
     const note = this.#append(actor, ',"k":"released"');
     for (const record of backlog) this.#applyLate(actor, resident, record, note);
@@ -393,108 +330,34 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
     return { seq: actor.seq, text: JSON.stringify(snapshotBody(resident.state)), resident };
   }
 
-  /** A journaled return to an earlier state: dedupe and outcomes stay as they are (DESIGN 4). */
-  rollBack(
-    address: string,
-    earlier: { seq: number; snapshot: JsonValue },
-    reason: string,
-  ): Promise<Receipt> {
-    return new Promise((resolve, reject) => {
-      const actor = this.#require(address);
-      if (actor.hold) throw actor.heldError();
-      const resident = this.#wake(actor);
-      const { logic } = resident.state;
-      const seq = actor.seq + 1;
-      const invokes = Object.fromEntries(
-        Object.entries(pendingIn(earlier.snapshot)).map(([id, { src, input }]) => [
-          id,
-          { src, input, seq },
-        ]),
-      );
-      const body = { snapshot: earlier.snapshot, invokes, dedupe: resident.state.dedupe.toJSON() };
-      const rest = `,"k":"rolled_back","m":"${logic.id}","h":"${logic.hash}","to":${earlier.seq},"reason":${JSON.stringify(reason)},"e":${JSON.stringify(body)}`;
-      const queued = this.#append(actor, rest);
-      const launches: Launch[] = this.#abortAll(actor, resident);
-      resident.state = {
-        ...resident.state,
-        snapshot: logic.restore(structuredClone(earlier.snapshot)),
-        invokes,
-        seq,
-      };
-      for (const [invokeId, invoke] of Object.entries(invokes)) {
-        if (invoke.src === 'waitUntil') this.#arm(actor, invokeId, invoke);
-        else launches.push({ kind: 'start', invokeId, invoke, machine: logic.name });
-      }
-      this.#enqueue(actor, resident, queued, { resolve, reject, outputs: launches });
-      this.#drain();
-    });
-  }
-
-  /** Replaces an actor's machine by its next version, as a record. Used right after it was restored. */
-  migrateActor(actor: Actor, resident: Resident): void {
-    for (let next = this.registry.upgrade(resident.state.logic); next;) {
-      const persisted = JSON.parse(
-        JSON.stringify(resident.state.logic.persist(resident.state.snapshot)),
-      ) as JsonValue;
-      const migrated = next.migrate(persisted);
-      const invokes = Object.fromEntries(
-        Object.entries(pendingIn(migrated)).map(([id, { src, input }]) => [
-          id,
-          resident.state.invokes[id] ?? { src, input, seq: actor.seq + 1 },
-        ]),
-      );
-      const body = { snapshot: migrated, invokes, dedupe: resident.state.dedupe.toJSON() };
-      const rest = `,"k":"migrated","m":"${next.logic.id}","h":"${next.logic.hash}","e":${JSON.stringify(body)}`;
-      const queued = this.#append(actor, rest);
-      resident.state = {
-        ...resident.state,
-        logic: next.logic,
-        snapshot: next.logic.restore(migrated),
-        invokes,
-        seq: actor.seq,
-      };
-      actor.machine = next.logic.id;
-      this.#enqueue(actor, resident, queued, {});
-      next = this.registry.upgrade(resident.state.logic);
-    }
-  }
-
   // ---- the journal's answers ---------------------------------------------------------------------------------------
 
   /** Everything up to `lastLsn` is durable: let go of what waited for it, in order (S1). */
   onCommit(lastLsn: number): void {
-    const queue = this.#queue;
-    let head = this.#queueHead;
-    for (; head < queue.length; head += 1) {
-      const item = queue[head] as Queued;
-      if (item.lsn > lastLsn) break;
-      const { actor, resident } = item;
+    this.#queue.release(lastLsn, (item) => {
+      const { actor, resident, committed, outputs, record } = item;
       if (resident) {
         resident.uncommitted -= 1;
-        if (item.committed) resident.committed = item.committed;
+        if (committed) resident.committed = committed;
+        resident.isCommitted = true;
       }
-      if (item.outputs) this.#launch(actor, resident, item.outputs);
-      if (item.record && this.listenerCount('committed') > 0) this.emit('committed', item.record);
+      if (outputs) this.#launch(actor, resident, outputs);
+      if (record && this.listenerCount('committed') > 0) this.emit('committed', record);
       if (item.error) item.reject?.(item.error);
-      else item.resolve?.({ seq: item.committed?.seq ?? actor.seq });
-    }
-    if (head === queue.length) this.#queue = [];
-    else if (head > 4096) this.#queue = queue.slice(head);
-    this.#queueHead = this.#queue === queue ? head : 0;
+      else item.resolve?.({ seq: committed?.seq ?? actor.seq });
+    });
   }
 
   /** S5. Returns the actors that were ahead of the last commit: the caller restores them once the journal is open. */
   onFailure(error: Error): Actor[] {
     this.#failure = error;
     this.timers.stop();
-    const lost = this.#queue.slice(this.#queueHead);
-    this.#queue = [];
-    this.#queueHead = 0;
+    const lost = this.#queue.drop();
     this.#internal.length = 0;
     for (const { actor, resident } of lost) {
       actor.backlog = undefined;
       if (resident === undefined || actor.resident !== resident) continue;
-      actor.frozen = resident.committed;
+      actor.frozen = resident.isCommitted ? resident.committed : undefined;
       actor.resident = undefined;
       for (const [id, invoke] of Object.entries(resident.state.invokes))
         if (invoke.src === 'waitUntil') this.timers.disarm(actor.address, id);
@@ -612,15 +475,8 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
     this.#post(actor, event, origin);
   }
 
-  /** Token bucket. */
   #withinRate(resident: Resident | undefined): boolean {
-    if (resident === undefined) return true;
-    const { up } = this.clock.now();
-    if (Number.isNaN(resident.allowance)) resident.allowance = this.limits.burst;
-    const refill = ((up - resident.allowanceAt) / 1000) * this.limits.ratePerSecond;
-    resident.allowance = Math.min(this.limits.burst, resident.allowance + refill) - 1;
-    resident.allowanceAt = up;
-    return resident.allowance >= 0;
+    return resident === undefined || withinRate(resident, this.clock.now().up, this.limits);
   }
 
   // ---- records -----------------------------------------------------------------------------------------------------
@@ -827,6 +683,7 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
     const state = initialState(logic, { seq, input, now: { at, up } }, outputs);
     if (s) state.dedupe.recordSend(...s);
     const resident = new Resident(state, up);
+    resident.isCommitted = false;
     actor.resident = resident;
     actor.machine = logic.id;
     actor.stopped = false;
@@ -856,6 +713,16 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
   #maybeSnapshot(actor: Actor, resident: Resident): void {
     if (resident.tailRecords < this.limits.snapshotEvery) return;
     if (resident.tailBytes < 4 * resident.snapshotBytes) return;
+    this.#snapshot(actor, resident);
+  }
+
+  /** The loss of records up to `seq` is accepted: their seqs are not used again, for others may know what they sent. */
+  #goOnBehind(actor: Actor, resident: Resident, seq: number): void {
+    actor.seq = Math.max(actor.seq, seq);
+    this.#snapshot(actor, resident);
+  }
+
+  #snapshot(actor: Actor, resident: Resident): void {
     const { logic } = resident.state;
     const body = JSON.stringify(snapshotBody(resident.state));
     const rest = `,"k":"snapshot","m":"${logic.id}","h":"${logic.hash}","e":${body}`;
@@ -889,7 +756,7 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
     actor: Actor,
     resident: Resident | undefined,
     { lsn, seq, at }: Appended,
-    more: Enqueue,
+    more: Waiting,
   ): void {
     let committed: Committed | undefined;
     if (resident) {
@@ -923,10 +790,7 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
   #require(address: string): Actor {
     const actor = this.actors.get(address);
     if (actor && !actor.stopped) return actor;
-    throw new RuntimeError(`no actor lives at ${address}`, {
-      code: 'ACTOR_UNKNOWN',
-      hint: 'List them with `lazarus status`.',
-    });
+    throw unknownActor(address);
   }
 
   #wake(actor: Actor): Resident {
@@ -949,36 +813,10 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
 
   #refuseWhenBusy(actor: Actor, resident: Resident): void {
     if (this.#failure) throw this.#failure;
-    if (this.#closedDoors !== undefined)
-      throw new RuntimeError(this.#closedDoors, { code: 'BUSY', retryable: true });
-    if ((this.#journal?.pendingBytes ?? 0) > PENDING_BYTES)
-      throw new RuntimeError('too much waits for the disk', { code: 'BUSY', retryable: true });
-    if (resident.uncommitted < this.limits.softBound && this.pendingRecords < this.limits.nodeBound)
-      return;
-    throw new RuntimeError(`${actor.address} has ${resident.uncommitted} events waiting`, {
-      code: 'BUSY',
-      retryable: true,
-      hint: 'Send again when earlier events are acknowledged.',
-    });
-  }
-
-  /** Duplicate: the seq it had. New: the fields that its record carries. */
-  #admit(resident: Resident, { id, datedAt, stream }: SendOptions): Origin | number {
-    const { dedupe } = resident.state;
-    if (stream && dedupe.seenStream(stream)) return resident.state.seq;
-    if (id === undefined)
-      return stream ? { x: [stream.stream, stream.created, stream.seq] } : NO_ORIGIN;
-    const verdict = dedupe.checkId(id, datedAt);
-    if (verdict.kind === 'duplicate') return verdict.seq;
-    if (verdict.kind === 'too_old')
-      throw new RuntimeError(`event ${id} is older than what duplicates are remembered for`, {
-        code: 'TOO_OLD',
-      });
-    return {
-      i: id,
-      ...(datedAt === undefined ? {} : { d: datedAt }),
-      ...(stream ? { x: [stream.stream, stream.created, stream.seq] } : {}),
-    };
+    const { pendingRecords } = this;
+    const pendingBytes = this.#journal?.pendingBytes ?? 0;
+    const load = { closedDoors: this.#closedDoors, pendingRecords, pendingBytes };
+    refuseWhenBusy(actor.address, resident, load, this.limits);
   }
 
   #keepForLater(actor: Actor, record: EventRecord): void {
@@ -992,62 +830,11 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
   }
 }
 
-interface Appended {
-  lsn: number;
-  seq: number;
-  at: number;
-  up: number;
+function unknownActor(address: string): RuntimeError {
+  return new RuntimeError(`no actor lives at ${address}`, {
+    code: 'ACTOR_UNKNOWN',
+    hint: 'List them with `lazarus status`.',
+  });
 }
-
-interface Enqueue {
-  event?: { type: string } & JsonObject;
-  plain?: PlainError;
-  outputs?: Launch[] | undefined;
-  resolve?: ((receipt: Receipt) => void) | undefined;
-  reject?: ((error: Error) => void) | undefined;
-  error?: Error;
-}
-
-/** Above this much uncommitted text every door answers BUSY; the journal itself has room for far more. */
-const PENDING_BYTES = 32 << 20;
 
 const ADDRESS = /^[A-Za-z0-9_./%-]{1,300}$/;
-
-function blank(actor: Actor, lsn: number): Queued {
-  return {
-    lsn,
-    actor,
-    resident: undefined,
-    committed: undefined,
-    outputs: undefined,
-    record: undefined,
-    resolve: undefined,
-    reject: undefined,
-    error: undefined,
-  };
-}
-
-function originText(origin: Origin): string {
-  if (origin === NO_ORIGIN) return '';
-  let text = '';
-  if (origin.i !== undefined) text += `,"i":${JSON.stringify(origin.i)}`;
-  if (origin.d !== undefined) text += `,"d":${origin.d}`;
-  if (origin.s) text += `,"s":["${origin.s[0]}",${origin.s[1]},${origin.s[2]}]`;
-  if (origin.x) text += `,"x":${JSON.stringify(origin.x)}`;
-  return text;
-}
-
-/** The effects a persisted snapshot waits for. */
-function pendingIn(snapshot: JsonValue): Record<string, { src: string; input: JsonValue }> {
-  const { children } = snapshot as { children?: Record<string, PersistedChild> };
-  return Object.fromEntries(
-    Object.entries(children ?? {}).map(([id, child]) => [
-      id,
-      { src: child.src, input: child.snapshot.input ?? null },
-    ]),
-  );
-}
-interface PersistedChild {
-  src: string;
-  snapshot: { input?: JsonValue };
-}

@@ -6,7 +6,7 @@
  * C2 The new one is durable before an old one is removed.
  * C3 A cell's copy of its records only grows, in order of lsn; it is bounded, and the oldest file of it goes first.
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { appendFileSync, closeSync, fdatasyncSync, linkSync } from 'node:fs';
 import { join } from 'node:path';
 import { homeCell } from '../machines/addresses.ts';
@@ -180,7 +180,7 @@ function parseCheckpoint(text: string, address: string): Checkpoint | undefined 
     : undefined;
 }
 
-const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
+const sha256 = (text: string): string => hash('sha256', text);
 
 function readText(root: string, path: string): string | undefined {
   try {

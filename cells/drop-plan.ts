@@ -49,13 +49,23 @@ export function planDrop(missionsDir: string, name: string): PlanResult {
     if (hasCode(error, 'ENOENT')) return { outcome: 'absent' };
     return { outcome: 'refused', problems: [unreadable(error)] };
   }
+  return planBytes(bytes, { name, writtenAt });
+}
+
+/**
+ * The same for bytes that come by another way. `cellId`: for a file that names none, in place of one made from the content.
+ */
+export function planBytes(
+  bytes: Uint8Array,
+  { name, writtenAt, cellId: given }: { name: string; writtenAt: Date; cellId?: string },
+): PlanResult {
   const parsed = parseJsonObject(bytes, MAX_DROP_BYTES);
   if (!parsed.ok) return { outcome: 'refused', problems: parsed.problems };
   const valid = validate('cell-drop', parsed.value, { text: parsed.text, path: name });
   if (!valid.ok) return { outcome: 'refused', problems: valid.problems };
   const sha256 = hash('sha256', bytes);
   const { cell_id: named } = valid.value;
-  const cellId = typeof named === 'string' ? named : uuidFrom(sha256);
+  const cellId = typeof named === 'string' ? named : (given ?? uuidFrom(sha256));
   const parts = split(valid.value, { cellId, writtenAt });
   const files = parts.map((part) => ({
     ...part,

@@ -5,6 +5,7 @@
  * D1 A reader sees the old file or the new one, never a part (P6): written beside the target, then renamed.
  * D2 With `sync`, content and name are on disk when the promise resolves: fdatasync of the file, fsync of its folder.
  */
+import { randomBytes } from 'node:crypto';
 import { closeSync, fdatasyncSync, fsyncSync, openSync } from 'node:fs';
 import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import { open, rename, unlink } from 'node:fs/promises';
@@ -20,12 +21,20 @@ const hook = (globalThis as { __lazarusFaultPoint?: FaultHook }).__lazarusFaultP
 /** Marks a durable boundary: `<what>.before-write`, `.after-write`, `.before-sync`, `.after-sync`, `.before-rename`, ... */
 export const faultPoint: FaultHook = hook ?? (() => {});
 
+/** Of this process. A pid alone comes again: in a container every life of a node may have the same one. */
+const processToken = `${process.pid}-${randomBytes(4).toString('hex')}`;
 let temporaryCounter = 0;
 
 /** Names of files that are being written; a leading dot keeps them out of every glob, and start-up removes leftovers. */
 export function temporaryName(path: string): string {
   temporaryCounter += 1;
-  return join(dirname(path), `.${basename(path)}.${process.pid}.${temporaryCounter}.tmp`);
+  return join(dirname(path), `.${basename(path)}.${processToken}.${temporaryCounter}.tmp`);
+}
+
+/** Whether this is what another process of ours was writing when it was killed (cells/leftovers.ts). */
+export function isLeftover(name: string): boolean {
+  const token = /^\..+\.(\d+-[0-9a-f]{8})\.\d+\.tmp$/.exec(name)?.[1];
+  return token !== undefined && token !== processToken;
 }
 
 export interface WriteWholeOptions {
@@ -34,14 +43,19 @@ export interface WriteWholeOptions {
   mode?: number;
   /** Name used for the fault points. */
   what?: string;
+  /** Asked in the same synchronous turn as the rename; false: the file that is there stays. */
+  onlyIf?: () => boolean;
 }
 
-/** Replaces `path` as a whole (D1). Throws what the file system throws; then the old file still stands. */
+/**
+ * Replaces `path` as a whole (D1). Throws what the file system throws; then the old file still stands. False when `onlyIf`
+ * said no.
+ */
 export async function writeWhole(
   path: string,
   data: string | Uint8Array,
-  { sync, mode = 0o644, what = 'file' }: WriteWholeOptions,
-): Promise<void> {
+  { sync, mode = 0o644, what = 'file', onlyIf }: WriteWholeOptions,
+): Promise<boolean> {
   const temporary = temporaryName(path);
   faultPoint(`${what}.before-write`);
   const handle = await open(temporary, 'wx', mode);
@@ -57,15 +71,21 @@ export async function writeWhole(
       await handle.close();
     }
     faultPoint(`${what}.before-rename`);
-    await rename(temporary, path);
+    if (onlyIf === undefined) await rename(temporary, path);
+    else if (onlyIf()) renameSync(temporary, path);
+    else {
+      await unlink(temporary);
+      return false;
+    }
     faultPoint(`${what}.after-rename`);
   } catch (error) {
     await unlink(temporary).catch(() => undefined); // best effort: the write's own error is the one to report
     throw error;
   }
-  if (!sync) return;
+  if (!sync) return true;
   await syncFolder(dirname(path));
   faultPoint(`${what}.after-folder-sync`);
+  return true;
 }
 
 /** As `writeWhole` with `sync`, for the few places where a write must stand before the next line of a synchronous turn. */
@@ -90,6 +110,7 @@ export function writeWholeSync(path: string, data: string, what: string): void {
     throw error;
   }
   syncFolderSync(dirname(path));
+  faultPoint(`${what}.after-folder-sync`);
 }
 
 /** Makes names in a folder durable. */

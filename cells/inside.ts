@@ -113,7 +113,37 @@ export function openIn(folder: FolderInside, name: string, flags: OpenFlags, mod
 
 /** The whole content. Throws FILE_INVALID when it is larger than `maxBytes`, without reading further. */
 export function readInside(root: string, relPath: string, options: { maxBytes: number }): Buffer {
-  return inFolder(root, relPath, (folder, name) => readIn(folder, name, options));
+  return (
+    readDirectly(root, relPath, options) ??
+    inFolder(root, relPath, (folder, name) => readIn(folder, name, options))
+  );
+}
+
+/**
+ * The common case with few system calls, for starts that read 50,000 files: the path of the open descriptor proves that no
+ * link was passed. undefined: something is unusual, and the careful way says what.
+ */
+function readDirectly(
+  root: string,
+  relPath: string,
+  { maxBytes }: { maxBytes: number },
+): Buffer | undefined {
+  if (!hasProc) return undefined;
+  let fd: number;
+  let expected: string;
+  try {
+    expected = join(realpathSync.native(root), ...splitInside(root, relPath));
+    fd = openSync(expected, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+  } catch {
+    return undefined; // absent, a link, not allowed: the careful way tells them apart
+  }
+  try {
+    if (readlinkSync(`/proc/self/fd/${fd}`) !== expected || !fstatSync(fd).isFile())
+      return undefined;
+    return readBounded(fd, join(root, relPath), maxBytes);
+  } finally {
+    closeSync(fd);
+  }
 }
 
 /** `readInside` for an entry of a folder that is open already. */
@@ -191,12 +221,13 @@ export async function writeWholeInside(
   relPath: string,
   data: string | Uint8Array,
   options: WriteWholeOptions,
-): Promise<void> {
+): Promise<boolean> {
   const parts = splitInside(root, relPath);
   const folder = openFolderInside(root, parts.slice(0, -1).join('/'));
   try {
-    await writeWhole(join(folder.path, parts.at(-1) ?? ''), data, options);
+    const replaced = await writeWhole(join(folder.path, parts.at(-1) ?? ''), data, options);
     folder.recheck();
+    return replaced;
   } finally {
     folder.close();
   }

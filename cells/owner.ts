@@ -16,6 +16,8 @@ export interface Owner {
   /** The cell actor's seq when this was written. */
   seq: number;
   clean: boolean;
+  /** What the node's clock of running time showed when it left the cell, in ms: timers of the cell's actors count on it. */
+  up?: number;
 }
 
 export type OwnerFound =

