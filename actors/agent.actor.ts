@@ -5,6 +5,7 @@
  * E2 A step that ended while nobody listened is adopted from the outcome file beside its logs, never run again.
  * E3 A step cut off without an outcome goes by its `retry`: `safe` waits for the next worker and runs again under the same
  *    key, `probe` asks its probe, `never` is in doubt.
+ * E4 What a full disk or a host without processes to spare keeps from beginning waits; the task's timeout bounds it.
  */
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
@@ -16,7 +17,7 @@ import type {
   StepOutput,
   WriteContextInput,
 } from '../machines/agent-effects.ts';
-import { RuntimeError } from '../machines/errors.ts';
+import { RuntimeError, toPlainError } from '../machines/errors.ts';
 import type { JsonObject, JsonValue } from '../machines/json.ts';
 import { faultPoint } from '../cells/durable.ts';
 import { mkdirInside, statInside, writeWholeInside } from '../cells/inside.ts';
@@ -25,6 +26,7 @@ import type { CellPlaces } from './cell-places.ts';
 import type { EffectContext, EffectRunner, EffectSemantics, Recovery } from './effects.ts';
 import { appendAgentLog } from './agent-log.ts';
 import { outputDigests } from './output-digests.ts';
+import { patiently } from './patience.ts';
 import { readOutcome, runStep } from './step-runner.ts';
 import type { StepOutcome, StepRequest } from './step-runner.ts';
 import type { WorkerHandle, WorkerPool } from './worker-pool.ts';
@@ -36,6 +38,8 @@ export interface AgentHost {
   workers: LiveWorkers;
   /** Durable checkpoint of an actor. */
   checkpoint: (address: string) => Promise<void>;
+  /** A step is about to run: if it was in doubt, that is settled. */
+  begins: (input: RunStepInput) => void;
   log: { warn(fields: Record<string, unknown>, message: string): void };
 }
 
@@ -46,6 +50,12 @@ export class LiveWorkers {
 
   get(cellId: string, agentId: string): WorkerHandle | undefined {
     return this.#live.get(`${cellId}/${agentId}`);
+  }
+
+  /** Null also when the process has ended and only its burial is still under way: nobody is shown a dead pid. */
+  pidOf(cellId: string, agentId: string): number | null {
+    const live = this.get(cellId, agentId);
+    return live === undefined || live.isReaped ? null : live.pid;
   }
 
   add(cellId: string, agentId: string, handle: WorkerHandle): void {
@@ -60,10 +70,10 @@ export class LiveWorkers {
     if (this.#live.get(key) === handle) this.#live.delete(key);
   }
 
-  /** The agent's worker, as soon as it has one. */
+  /** The agent's worker, as soon as it has one. One that is ending is no more than none: its successor is waited for. */
   async next(cellId: string, agentId: string, signal: AbortSignal): Promise<WorkerHandle> {
     const live = this.get(cellId, agentId);
-    if (live) return live;
+    if (live && !live.isEnding) return live;
     const key = `${cellId}/${agentId}`;
     return new Promise((resolve, reject) => {
       const waiting = this.#waiting.get(key) ?? new Set();
@@ -95,7 +105,11 @@ export function bindAgentEffects(effects: EffectRunner, host: AgentHost): void {
   });
   effects.register<WriteContextInput>('agent', 'writeContext', {
     semantics: 'idempotent',
-    run: (context) => writeContext(host, context),
+    run: (context) =>
+      patiently(() => writeContext(host, context), {
+        signal: context.signal,
+        onWait: (error) => noteWait(host, context.input, error),
+      }),
   });
   effects.register<FinishTaskInput>('agent', 'finishTask', {
     semantics: 'pure',
@@ -143,10 +157,12 @@ async function performStep(
   context: EffectContext<RunStepInput>,
 ): Promise<JsonValue> {
   const request = requestOf(host, context, 'step');
+  host.begins(context.input);
   for (;;) {
     try {
-      const outcome = await execute(host, context.input, request, context.signal);
-      await noteInLog(host, request, outcome);
+      const outcome = await execute(host, context, request);
+      const { cellDir } = requestOf(host, context, 'step'); // it may have been renamed meanwhile
+      await noteInLog(host, { ...request, cellDir }, outcome);
       return outputOf(outcome, false);
     } catch (error) {
       if (!(error instanceof RuntimeError) || error.code !== 'WORKER_LOST') throw error;
@@ -162,16 +178,29 @@ async function performStep(
   }
 }
 
-/** E1. */
-async function execute(
-  { workers }: AgentHost,
-  { level, cellId, agentId }: RunStepInput,
+/** E1, E4. */
+function execute(
+  host: AgentHost,
+  { input: { level, cellId, agentId }, signal }: EffectContext<RunStepInput>,
   request: StepRequest,
-  signal: AbortSignal,
 ): Promise<StepOutcome> {
-  if (level === 'none') return runStep(request, { signal });
-  const worker = await workers.next(cellId, agentId, signal);
-  return worker.run(request, signal);
+  const once = async (): Promise<StepOutcome> => {
+    if (level === 'none') return runStep(request, { signal });
+    const worker = await host.workers.next(cellId, agentId, signal);
+    return worker.run(request, signal);
+  };
+  return patiently(once, { signal, onWait: (error) => noteWait(host, request, error) });
+}
+
+function noteWait(
+  { log }: AgentHost,
+  { cellId, agentId, taskId }: Pick<StepRequest, 'cellId' | 'agentId' | 'taskId'>,
+  error: unknown,
+): void {
+  log.warn(
+    { cellId, agentId, taskId, error: toPlainError(error) },
+    'the host has no room; work waits',
+  );
 }
 
 /** Whoever ran the step before is gone by now: its worker's end, or this node's start, has seen to that. */
@@ -188,12 +217,10 @@ async function recoverStep(
   if (context.input.step.probe === undefined || context.input.step.retry !== 'probe')
     return { kind: 'unknown' };
   const probe = requestOf(host, context, 'probe');
-  const answer = await execute(host, context.input, probe, context.signal).catch(
-    (error: unknown) => {
-      if (error instanceof RuntimeError && error.code === 'WORKER_LOST') return undefined;
-      throw error;
-    },
-  );
+  const answer = await execute(host, context, probe).catch((error: unknown) => {
+    if (error instanceof RuntimeError && error.code === 'WORKER_LOST') return undefined;
+    throw error;
+  });
   if (answer === undefined) return { kind: 'unknown' };
   await noteInLog(host, probe, answer);
   if (answer.exit_code === 0)
@@ -204,9 +231,9 @@ async function recoverStep(
   return answer.exit_code === 1 ? { kind: 'not_started' } : { kind: 'unknown' };
 }
 
-function requestOf(
-  { places, nodeId }: AgentHost,
-  { key, input }: EffectContext<RunStepInput>,
+export function requestOf(
+  { places, nodeId }: Pick<AgentHost, 'places' | 'nodeId'>,
+  { key, input }: Pick<EffectContext<RunStepInput>, 'key' | 'input'>,
   kind: 'step' | 'probe',
 ): StepRequest {
   const { cellId, agentId, taskId, stepIndex, step, stdin } = input;
@@ -250,7 +277,7 @@ async function noteInLog(
 /** `checkpoints/<agent>/context.json`, what the agent knows, and beside it the agent's own checkpoint. */
 async function writeContext(
   { places, checkpoint }: AgentHost,
-  { input, address }: EffectContext<WriteContextInput>,
+  { input, address }: Pick<EffectContext<WriteContextInput>, 'input' | 'address'>,
 ): Promise<JsonValue> {
   const { cellId, agentId, taskId, attempt, stepsDone, step } = input;
   const root = folderOf(places, cellId);

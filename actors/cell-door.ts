@@ -5,6 +5,9 @@
  * F2 An edit that would change nothing is not an event. Our own projections are told by their content's hash.
  * F3 A second folder with a known cell_id is refused and the known one runs on; when the known one is gone, it has moved.
  * F4 Hashes are remembered only after the commit, so that a file the journal could not take is offered again.
+ * F5 Drops are taken one at a time: a scan and an event that name the same file must not both build its cell.
+ * F6 A cell that comes from another node, or whose folder was away and is back, goes on from where it was: what was
+ *    finished is not begun again. When its newest records are not to be had, it is held.
  */
 import { basename, join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
@@ -13,6 +16,7 @@ import type { ErrorFiles } from '../cells/error-file.ts';
 import { scanCell } from '../cells/load.ts';
 import type { CellScan, FileProblem } from '../cells/load.ts';
 import { ownerProblem, readOwner } from '../cells/owner.ts';
+import type { OwnerFound } from '../cells/owner.ts';
 import { hasCellFile, scanMissions } from '../cells/scan-missions.ts';
 import { agentAddress, cellAddress, SYSTEM_CELL_ID } from '../machines/addresses.ts';
 import { mergeChange } from '../machines/cell-files.ts';
@@ -27,6 +31,10 @@ import type { SystemLog } from './system.ts';
 
 /** Content in one `files.changed` event, roughly, in characters; more goes in several. */
 const EVENT_SIZE = 1 << 20;
+/** How often folders that are held are looked at again. */
+const HELD_RECHECK_MS = 1000;
+const RECORDS_GONE =
+  'its folder was taken away while it ran, and its newest records are gone from the journal since';
 
 export interface CellDoorOptions {
   kernel: Kernel;
@@ -36,8 +44,10 @@ export interface CellDoorOptions {
   nodeId: string;
   log: SystemLog;
   policies: Partial<Policies>;
-  /** A cell was found or came back: watch its folder, project its files. */
+  /** A cell was found: watch its folder. */
   onCell(cellId: string, folder: string): void;
+  /** What its files say and what holds may differ now. */
+  onChange(cellId: string): void;
   onCellGone(cellId: string, folder: string): void;
 }
 
@@ -51,6 +61,9 @@ export class CellDoor {
   readonly #refused = new Map<string, string>();
   /** Cells this life of the node has looked at. */
   readonly #seen = new Set<string>();
+  /** F5: the last of the drops that wait for their turn. */
+  #drops: Promise<unknown> = Promise.resolve();
+  #recheck: NodeJS.Timeout | undefined;
   #stopped = false;
 
   constructor(options: CellDoorOptions) {
@@ -59,16 +72,20 @@ export class CellDoor {
 
   /** The whole missions folder, a slice at a time; unfinished drops of an earlier life are removed first. */
   async scanAll(): Promise<void> {
-    await removeUnfinished(this.#options.places.missionsDir);
-    await this.lookAtTop(null);
+    await this.#inTurn(() => removeUnfinished(this.#options.places.missionsDir));
+    const seen = new Set(await this.lookAtTop(null));
     for (const cellId of this.#options.places.ids()) {
+      if (this.#stopped) return;
       const folder = this.#options.places.folderName(cellId);
-      if (folder !== undefined) await this.lookAt(folder);
+      if (folder !== undefined && !seen.has(folder)) await this.lookAt(folder); // gone while nobody ran
     }
   }
 
-  /** Names at the top of the missions folder that came, went or changed; null: look at all of them. */
-  async lookAtTop(names: ReadonlySet<string> | null): Promise<void> {
+  /**
+   * Names at the top of the missions folder that came, went or changed; null: look at all of them. Returns the folders
+   * of the cells it looked at.
+   */
+  async lookAtTop(names: ReadonlySet<string> | null): Promise<string[]> {
     const { places, errorFiles } = this.#options;
     const root = places.missionsDir;
     const scan = names === null ? await scanMissions(root) : await scanMissions(root, names);
@@ -82,7 +99,7 @@ export class CellDoor {
     for (const name of scan.drops) await this.#takeDrop(name);
     let since = performance.now();
     for (const folder of scan.cells) {
-      if (this.#stopped) return;
+      if (this.#stopped) return scan.cells;
       await this.lookAt(folder);
       if (performance.now() - since > 10) {
         await nextTurn();
@@ -90,6 +107,7 @@ export class CellDoor {
       }
     }
     for (const name of scan.absent) if (places.idOf(name) !== undefined) await this.lookAt(name);
+    return scan.cells;
   }
 
   /** One folder: serialised, and looked at once more when something came meanwhile. */
@@ -121,6 +139,8 @@ export class CellDoor {
 
   async stop(): Promise<void> {
     this.#stopped = true;
+    clearInterval(this.#recheck);
+    await this.#drops.catch(() => undefined); // told where it was awaited
     await Promise.all(this.#busy.values());
   }
 
@@ -140,7 +160,10 @@ export class CellDoor {
     const dir = join(places.missionsDir, folder);
     const known = places.idOf(folder);
     const scan = scanCell(dir, { known: known === undefined ? new Map() : this.#hashesOf(known) });
-    if (scan.gone) return known === undefined ? undefined : this.#gone(known, folder);
+    if (scan.gone) {
+      this.#refused.delete(folder);
+      return known === undefined ? undefined : this.#gone(known, folder);
+    }
     const cellFile = scan.changes.find(({ kind }) => kind === 'cell')?.content;
     const claimed = cellFile?.['cell_id'] as string | undefined;
     if (known !== undefined && claimed !== undefined && claimed !== known) {
@@ -153,11 +176,17 @@ export class CellDoor {
     }
     errorFiles.update(dir, scan.problems, scan.errorFiles);
     const cellId = known ?? claimed ?? folder;
-    if (!this.#seen.has(cellId)) {
-      this.#seen.add(cellId);
-      this.#options.onCell(cellId, folder);
-    }
-    await this.#take(cellId, scan);
+    const isFirstLook = !this.#seen.has(cellId);
+    this.#seen.add(cellId);
+    if (isFirstLook) this.#options.onCell(cellId, folder);
+    const isNews = await this.#take(cellId, scan, isFirstLook);
+    if (isNews || (isFirstLook && this.#isAwake(cellId))) this.#options.onChange(cellId);
+  }
+
+  /** Its files may be behind its state: a clean stop writes all of them, and a sleeping cell has not changed since. */
+  #isAwake(cellId: string): boolean {
+    const actor = this.#options.kernel.system.actors.get(cellAddress(cellId));
+    return actor !== undefined && (actor.resident !== undefined || actor.tail !== undefined);
   }
 
   /** F3. False when the folder is not (yet) taken as a cell. */
@@ -180,45 +209,117 @@ export class CellDoor {
     const known = kernel.system.has(cellAddress(cellId));
     const owner = readOwner(dir);
     const problem = known ? undefined : ownerProblem(owner, this.#options.nodeId);
-    if (problem !== undefined && this.#refused.get(folder) !== problem)
-      log.warn({ cellId, folder, problem }, 'cell held');
-    if (problem !== undefined) {
-      this.#refused.set(folder, problem);
-      refuse(
-        scan,
-        `this cell is held: ${problem}`,
-        'Start it on the node that ran it and stop that cleanly, or remove .lazarus/owner.json to go on from what is here and lose what is not.',
-      );
-      return false;
-    }
+    if (problem !== undefined) return this.#hold(cellId, folder, scan, problem);
     this.#refused.delete(folder);
     places.set(cellId, folder);
     if (folder !== cellId)
       log.warn({ cellId, folder }, 'folder name differs from cell_id; the id counts');
     ownership.take(cellId);
-    if (!known) this.#adopt(cellId, dir);
+    if (!known && !(await this.#goOn(cellId, dir, owner))) {
+      places.remove(cellId);
+      ownership.forget(cellId);
+      return this.#hold(cellId, folder, scan, RECORDS_GONE);
+    }
     if (!kernel.system.has(cellAddress(cellId)))
       await kernel.system.spawn(cellAddress(cellId), 'cell', { cellId, policies: { ...policies } });
     this.#options.onCell(cellId, folder);
     return true;
   }
 
-  /** A cell that comes with checkpoints goes on from them. */
-  #adopt(cellId: string, dir: string): void {
-    const { kernel } = this.#options;
-    const adopted = (listInside(dir, 'checkpoints') ?? [])
-      .map(({ name }) => (name === '_cell' ? cellAddress(cellId) : agentAddress(cellId, name)))
-      .map((address) => kernel.adopt(address));
-    for (const actor of adopted)
-      if (actor && !actor.stopped && !actor.hold) kernel.system.wake(actor);
+  #hold(cellId: string, folder: string, scan: CellScan, problem: string): false {
+    if (this.#refused.get(folder) !== problem)
+      this.#options.log.warn({ cellId, folder, problem }, 'cell held');
+    this.#refused.set(folder, problem);
+    this.#recheck ??= setInterval(() => this.#lookAtHeld(), HELD_RECHECK_MS).unref();
+    refuse(
+      scan,
+      `this cell is held: ${problem}`,
+      'Start it on the node that ran it and stop that cleanly, or remove .lazarus/owner.json to go on from what is here and lose what is not.',
+    );
+    return false;
   }
 
-  /** F2, F4. */
-  async #take(cellId: string, scan: CellScan): Promise<void> {
+  /** What holds a folder is mended in it, where no watch sees it, or at another node. */
+  #lookAtHeld(): void {
+    for (const folder of this.#refused.keys()) void this.lookAt(folder);
+    if (this.#refused.size > 0) return;
+    clearInterval(this.#recheck);
+    this.#recheck = undefined;
+  }
+
+  /** F6. False when it is known that newer records are missing. */
+  async #goOn(cellId: string, dir: string, owner: OwnerFound): Promise<boolean> {
+    const { kernel, nodeId } = this.#options;
+    const wasStopped = kernel.system.actors.get(cellAddress(cellId))?.stopped === true;
+    const back: string[] = [];
+    if (owner.kind === 'owner' && wasStopped) {
+      const from = owner.owner.clean ? 'folder' : 'journal';
+      if (!(await this.#bringBack(cellId, from, back))) return false;
+    }
+    for (const { name } of listInside(dir, 'checkpoints') ?? []) {
+      const address = name === '_cell' ? cellAddress(cellId) : agentAddress(cellId, name);
+      if (kernel.adopt(address)) back.push(address);
+    }
+    if (!kernel.system.has(cellAddress(cellId))) {
+      // No checkpoint of the cell itself: it begins anew, and agents that are in mid-task would not fit it.
+      for (const address of back)
+        if (kernel.system.has(address)) await kernel.system.stop(address, 'its cell begins anew');
+      return true;
+    }
+    const isFromElsewhere = owner.kind === 'owner' && owner.owner.node !== nodeId;
+    await this.#wakeAll(back, isFromElsewhere ? owner.owner.up : undefined);
+    return true;
+  }
+
+  /** The cell and the agents it had, all of them or none; their addresses go to `back`. */
+  async #bringBack(cellId: string, from: 'journal' | 'folder', back: string[]): Promise<boolean> {
+    const { kernel } = this.#options;
+    const { system } = kernel;
+    if (!(await kernel.bringBack(cellAddress(cellId), from))) return false;
+    back.push(cellAddress(cellId));
+    const { agents } = system.read(cellAddress(cellId)).snapshot.context as CellContext;
+    for (const [agentId, { spawned }] of Object.entries(agents)) {
+      const address = agentAddress(cellId, agentId);
+      if (!spawned || !system.actors.has(address)) continue;
+      if (!(await kernel.bringBack(address, from))) {
+        await this.#stopAll(cellId, `records of agent ${agentId} are gone`);
+        return false;
+      }
+      back.push(address);
+    }
+    return true;
+  }
+
+  /** `leftUp`: what the clock of another node showed when that left the cell. */
+  async #wakeAll(addresses: readonly string[], leftUp: number | undefined): Promise<void> {
+    const { system } = this.#options.kernel;
+    const told: Promise<unknown>[] = [];
+    for (const address of addresses) {
+      const actor = system.actors.get(address);
+      if (!actor || actor.stopped || actor.hold) continue;
+      system.wake(actor);
+      if (leftUp === undefined) continue;
+      // In the same turn as the waking: its timers count on a clock that this node does not have.
+      told.push(system.send(address, { type: 'node.changed', leftUp }));
+    }
+    await Promise.all(told);
+  }
+
+  async #stopAll(cellId: string, reason: string): Promise<void> {
+    const { system } = this.#options.kernel;
+    for (const address of system.actors.keys())
+      if (address === cellAddress(cellId) || address.startsWith(`${cellAddress(cellId)}/`))
+        if (system.has(address)) await system.stop(address, reason);
+  }
+
+  /** F2, F4. Returns whether what the files say and what holds may differ now. */
+  async #take(cellId: string, scan: CellScan, isFirstLook: boolean): Promise<boolean> {
     const { kernel } = this.#options;
     const hashes = this.#hashesOf(cellId);
     const context = kernel.system.read(cellAddress(cellId)).snapshot.context as CellContext;
-    const changes = scan.changes.filter((change) => mergeChange(context, change).changed);
+    const found = [...scan.changes, ...removedMeanwhile(context, scan)];
+    const merges = found.map((change) => ({ change, merge: mergeChange(context, change) }));
+    const changes = merges.filter(({ merge }) => merge.changed).map(({ change }) => change);
     for (const part of inParts(changes))
       await kernel.system.send(cellAddress(cellId), {
         type: 'files.changed',
@@ -227,22 +328,19 @@ export class CellDoor {
     for (const { path, content } of scan.changes) if (content === null) hashes.delete(path);
     const isNews = [...scan.hashes].some(([path, hash]) => hashes.get(path) !== hash);
     for (const [path, hash] of scan.hashes) hashes.set(path, hash);
-    const folder = this.#options.places.folderName(cellId);
-    if ((isNews || changes.length > 0) && folder !== undefined)
-      this.#options.onCell(cellId, folder);
+    const isIgnored = merges.some(({ merge }) => merge.ignored.length > 0);
+    return changes.length > 0 || isIgnored || (isNews && !isFirstLook);
   }
 
   async #gone(cellId: string, folder: string): Promise<void> {
-    const { places, kernel, errorFiles, log, ownership } = this.#options;
+    const { places, errorFiles, log, ownership } = this.#options;
     const moved = await this.#movedTo(cellId);
+    if (places.folderName(cellId) !== folder) return; // found under its new name meanwhile
     if (moved !== undefined) return this.lookAt(moved);
     log.warn({ cellId, folder }, 'cell folder is gone; its actors are stopped');
     errorFiles.forget(join(places.missionsDir, folder));
     this.#options.onCellGone(cellId, folder);
-    for (const address of kernel.system.actors.keys())
-      if (address === cellAddress(cellId) || address.startsWith(`${cellAddress(cellId)}/`))
-        if (kernel.system.has(address))
-          await kernel.system.stop(address, `folder ${folder} is gone`);
+    await this.#stopAll(cellId, `folder ${folder} is gone`);
     places.remove(cellId);
     ownership.forget(cellId);
     this.#seen.delete(cellId);
@@ -264,16 +362,26 @@ export class CellDoor {
 
   async #takeDrop(name: string): Promise<void> {
     const { places, errorFiles, log } = this.#options;
-    const result = await acceptDrop(places.missionsDir, name, {
-      knownFolder: (cellId) => places.folderName(cellId) ?? null,
+    const result = await this.#inTurn(async () => {
+      if (this.#stopped) return { outcome: 'absent' as const };
+      return acceptDrop(places.missionsDir, name, {
+        knownFolder: (cellId) => places.folderName(cellId) ?? null,
+      });
     });
     if (result.outcome === 'accepted') {
       errorFiles.clear(places.missionsDir, name);
       log.info({ file: name, cellId: result.cellId }, 'dropped file became a cell');
-      await this.lookAt(basename(result.folder));
+      if (!this.#stopped) await this.lookAt(basename(result.folder));
     } else if (result.outcome === 'refused')
       errorFiles.report(places.missionsDir, { path: name, problems: result.problems });
     else if (result.outcome === 'changed') await this.lookAtTop(new Set([name]));
+  }
+
+  /** F5. */
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#drops.then(work, work);
+    this.#drops = turn;
+    return turn;
   }
 
   #hashesOf(cellId: string): Map<string, string> {
@@ -292,6 +400,19 @@ function refuse(scan: CellScan, message: string, fix: string): void {
   scan.problems.push(problem);
   scan.changes = scan.changes.filter(({ kind }) => kind !== 'cell');
   scan.hashes.delete('cell.json');
+}
+
+/** Files that an earlier life of the node took in and that are gone. One that cannot be read is not gone (P6). */
+function removedMeanwhile(context: CellContext, scan: CellScan): FileChange[] {
+  const unread = new Set(scan.problems.map(({ path }) => path));
+  const told = new Set(scan.changes.map(({ path }) => path));
+  const isThere = (path: string): boolean => {
+    const folder = path.includes('/') ? path.slice(0, path.indexOf('/')) : '';
+    return scan.hashes.has(path) || told.has(path) || unread.has(path) || unread.has(folder);
+  };
+  return Object.entries(context.files)
+    .filter(([path, { removed }]) => !removed && !isThere(path))
+    .map(([path, { kind, id }]) => ({ path, kind, id, content: null }));
 }
 
 function* inParts(changes: readonly FileChange[]): Generator<FileChange[]> {

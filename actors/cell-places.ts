@@ -1,6 +1,8 @@
 /** Where each cell lies: id to folder and back. An id is the identity, the folder's name only a place. */
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { SYSTEM_CELL_ID } from '../machines/addresses.ts';
+import { readCellFile } from '../cells/load.ts';
+import { homeCell, SYSTEM_CELL_ID } from '../machines/addresses.ts';
 
 export class CellPlaces {
   readonly missionsDir: string;
@@ -12,6 +14,20 @@ export class CellPlaces {
   constructor(missionsDir: string) {
     this.missionsDir = missionsDir;
     this.set(SYSTEM_CELL_ID, SYSTEM_CELL_ID);
+  }
+
+  /** A cell's folder is named after its id, unless people named it otherwise. */
+  claimAll(): void {
+    for (const entry of readdirSync(this.missionsDir, { withFileTypes: true }))
+      if (entry.isDirectory() && !entry.name.startsWith('.')) this.claim(entry.name);
+  }
+
+  /** Cells that the journal knows and whose folder has another name are found by what their cell.json says. */
+  confirmAll(addresses: Iterable<string>): void {
+    this.confirm(new Set([...addresses].map(homeCell)), (folder) => {
+      const read = readCellFile(join(this.missionsDir, folder), 'cell.json');
+      return read.outcome === 'good' ? (read.content['cell_id'] as string) : undefined;
+    });
   }
 
   /** A folder seen before anything is known of cells. */

@@ -26,7 +26,7 @@ export class MissionLog {
   record({ address, at, event, error }: CommittedRecord): void {
     const [kind, cellId = '', , agentId] = address.split('/');
     if (kind !== 'cell') return;
-    const line = describe(event, agentId);
+    const line = describeEvent(event, agentId);
     if (line === undefined) return;
     const refused = error ? ` (refused: ${error.message})` : '';
     const lines = this.#pending.get(cellId) ?? [];
@@ -64,8 +64,8 @@ export class MissionLog {
   }
 }
 
-/** undefined: not worth a person's line. */
-function describe(
+/** An event for people, in a line; undefined: not worth one. */
+export function describeEvent(
   event: { type: string } & JsonObject,
   agentId: string | undefined,
 ): string | undefined {

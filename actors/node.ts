@@ -5,7 +5,7 @@
  * N2 Whatever an earlier life left running is ended before any outcome file is believed or any step is started.
  * N3 A clean stop finishes the steps in hand (for a while), checkpoints everything and marks the cells clean.
  */
-import { mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { CellStore } from '../cells/checkpoint.ts';
 import { writeWhole } from '../cells/durable.ts';
@@ -13,36 +13,37 @@ import { ErrorFiles } from '../cells/error-file.ts';
 import { nodeIdentity, raiseEpoch } from '../cells/identity.ts';
 import { CELL_FOLDERS, missionsLayout } from '../cells/layout.ts';
 import type { MissionsLayout } from '../cells/layout.ts';
-import { readCellFile } from '../cells/load.ts';
+import { removeCellLeftovers, removeLeftovers } from '../cells/leftovers.ts';
 import { lockMissions } from '../cells/lock.ts';
 import type { NodeLock } from '../cells/lock.ts';
 import { MissionsWatcher } from '../cells/watch.ts';
 import { cellAddress, homeCell, SYSTEM_CELL_ID } from '../machines/addresses.ts';
-import { agentMachine } from '../machines/agent.machine.ts';
 import type { RunStepInput } from '../machines/agent-effects.ts';
 import { runOf } from '../machines/cell-context.ts';
 import type { CellContext } from '../machines/cell-context.ts';
-import { cellMachine } from '../machines/cell.machine.ts';
 import { RuntimeError } from '../machines/errors.ts';
-import { lazarusMachine } from '../machines/lazarus.machine.ts';
+import type { JsonObject } from '../machines/json.ts';
 import type { Policies } from '../machines/mission.ts';
 import { bindAgentEffects, LiveWorkers } from './agent.actor.ts';
 import { bindCellEffects } from './cell.actor.ts';
 import { CellDoor } from './cell-door.ts';
 import { CellPlaces } from './cell-places.ts';
+import { cutOffEffects, hasOutcome } from './cut-off.ts';
 import type { DoubtfulEffect } from './effects.ts';
 import { Kernel } from './kernel.ts';
 import type { KernelOptions } from './kernel.ts';
 import { bindLazarusEffects } from './lazarus.actor.ts';
-import { MachineRegistry } from './logic.ts';
 import { MissionLog } from './mission-log.ts';
 import { endLeftovers } from './processes.ts';
 import { CellOwnership } from './ownership.ts';
 import { Projector } from './projector.ts';
+import { machineRegistry } from './registry.ts';
 import { buildStatus } from './status.ts';
 import type { StatusView } from './status.ts';
 import type { CommittedRecord, SystemLog } from './system.ts';
 import { WorkerPool } from './worker-pool.ts';
+
+export { machineRegistry };
 
 export interface NodeOptions {
   missionsDir: string;
@@ -56,14 +57,15 @@ export interface NodeOptions {
   drainMs?: number;
   rescanMs?: number;
   kernel?: Partial<KernelOptions>;
+  /** Opens the ways by which the world reaches this node, before it says in node.json that it accepts work. */
+  openDoors?: (node: MissionNode) => Promise<OpenDoor[]>;
 }
 
-/** The machines this build runs, each in every version a checkpoint may still name. */
-export function machineRegistry(): MachineRegistry {
-  return new MachineRegistry()
-    .register({ machine: cellMachine })
-    .register({ machine: agentMachine })
-    .register({ machine: lazarusMachine });
+/** One way in, open. */
+export interface OpenDoor {
+  /** What node.json says of it: `{"control": "<path of the socket>"}`. */
+  nodeFile: JsonObject;
+  close(): Promise<void>;
 }
 
 export class MissionNode {
@@ -83,6 +85,8 @@ export class MissionNode {
   readonly #errorFiles: ErrorFiles;
   readonly #missionLog: MissionLog;
   #scanned: Promise<void> = Promise.resolve();
+  #showing: Promise<void> = Promise.resolve();
+  #doors: OpenDoor[] = [];
   #stopping: Promise<void> | undefined;
 
   private constructor(
@@ -121,7 +125,8 @@ export class MissionNode {
       ownership: this.#ownership,
       errorFiles: this.#errorFiles,
       policies: options.policies ?? {},
-      onCell: (cellId, folder) => this.#cellFound(cellId, folder),
+      onCell: (_cellId, folder) => this.#watcher.watchCell(folder),
+      onChange: (cellId) => this.projector.schedule(cellId),
       onCellGone: (cellId, folder) => this.#cellGone(cellId, folder),
     });
     this.projector = new Projector({ system, places, door: this.door, log });
@@ -133,7 +138,7 @@ export class MissionNode {
       onTopLevelChange: (names) => void this.#lookAtTop(names),
     });
     system.on('committed', (record) => this.#committed(record));
-    system.on('doubt', (effect) => void this.#tellDoubt(effect));
+    system.on('doubt', (effect) => this.#tellDoubt(effect));
     system.on('released', (address) => {
       if (address === 'node') void this.door.scanAll();
     });
@@ -146,11 +151,13 @@ export class MissionNode {
     const layout = missionsLayout(options.missionsDir);
     mkdirSync(layout.own, { recursive: true, mode: 0o700 });
     const lock = lockMissions(layout.lock, layout.node); // N1
+    rmSync(layout.node, { force: true }); // a dead node's
     try {
+      removeLeftovers(layout.own);
       const nodeId = await nodeIdentity(layout.nodeId);
       if (options.effects !== false) await endEarlierLife(nodeId, options.log); // N2
       const places = new CellPlaces(options.missionsDir);
-      placeByName(places);
+      places.claimAll();
       makeSystemCell(places);
       const ownership = new CellOwnership(places, nodeId);
       const kernel = await Kernel.open({
@@ -166,7 +173,8 @@ export class MissionNode {
         ...options.kernel,
       });
       ownership.epoch = kernel.system.epoch;
-      placeByContent(places, kernel);
+      const living = [...kernel.system.actors.values()].filter(({ stopped }) => !stopped);
+      places.confirmAll(living.map(({ address }) => address));
       const node = new MissionNode(options, { lock, layout, nodeId, kernel, places, ownership });
       await node.#begin();
       return node;
@@ -185,8 +193,7 @@ export class MissionNode {
     const { system } = this.kernel;
     return buildStatus(
       {
-        addresses: () =>
-          [...system.actors.values()].filter((a) => !a.stopped).map((a) => a.address),
+        addresses: () => [...system.actors.values()].filter((a) => a.isShown).map((a) => a.address),
         context: (address) => {
           try {
             return { context: system.read(address).snapshot.context };
@@ -194,13 +201,13 @@ export class MissionNode {
             return { held: error instanceof Error ? error.message : String(error) };
           }
         },
-        pidOf: (cellId, agentId) => this.workers.get(cellId, agentId)?.pid ?? null,
+        pidOf: (cellId, agentId) => this.workers.pidOf(cellId, agentId),
         folderOf: (cellId) => this.places.folderOf(cellId),
         inDoubt: () => system.inDoubt(),
         heldFolders: () => this.door.refused(),
       },
       {
-        state: system.failure ? 'held: journal' : 'running',
+        state: system.failure ? 'held: journal' : this.#stopping ? 'stopping' : 'running',
         pid: process.pid,
         started_at: this.startedAt.toISOString(),
         version: this.#options.version,
@@ -208,6 +215,7 @@ export class MissionNode {
         node_id: this.nodeId,
         epoch: system.epoch,
         journal_bytes: this.kernel.journalBytes(),
+        committed_lsn: this.kernel.committedLsn(),
         actors: system.actors.size,
         ...(system.failure ? { reason: system.failure.message } : {}),
       },
@@ -223,9 +231,10 @@ export class MissionNode {
   async #begin(): Promise<void> {
     await this.#watcher.start();
     if (this.#options.effects === false) {
-      this.#scanned = this.door.scanAll();
+      this.#scanned = this.door.scanAll().then(() => this.#listCutOff());
       return;
     }
+    this.#doors = (await this.#options.openDoors?.(this)) ?? [];
     await this.#writeNodeFile();
     void this.kernel.wakeBusy().catch((error: unknown) => {
       this.#options.log.error({ error: String(error) }, 'waking actors failed');
@@ -247,10 +256,11 @@ export class MissionNode {
     this.#missionLog.flush();
     if (system.failure === undefined) {
       await system.settled();
-      for (const cellId of this.places.ids()) this.projector.schedule(cellId);
-      await this.projector.drain();
+      for (const cellId of this.#ownership.cells()) this.projector.schedule(cellId);
     }
+    await this.projector.close();
     await this.#errorFiles.stop();
+    await Promise.all(this.#doors.map((door) => door.close())); // open until here: a drain can be watched
     const wasHealthy = system.failure === undefined;
     await this.kernel.close();
     if (wasHealthy) this.#markClean();
@@ -263,8 +273,9 @@ export class MissionNode {
     const { actors } = this.kernel.system;
     const held = new Set<string>();
     for (const actor of actors.values()) if (actor.hold) held.add(homeCell(actor.address));
-    this.#ownership.release((cellId) =>
-      held.has(cellId) ? undefined : actors.get(cellAddress(cellId))?.seq,
+    this.#ownership.release(
+      (cellId) => (held.has(cellId) ? undefined : actors.get(cellAddress(cellId))?.seq),
+      this.kernel.system.clock.now().up,
     );
   }
 
@@ -273,7 +284,9 @@ export class MissionNode {
     const { nodeId, places, workers } = this;
     const { log } = this.#options;
     const checkpoint = (address: string): Promise<void> => this.kernel.checkpoint(address);
-    bindAgentEffects(effects, { nodeId, places, workers, checkpoint, log, pool: this.#pool });
+    const begins = (run: RunStepInput): void => this.#showDoubt(run, null);
+    const host = { nodeId, places, workers, checkpoint, begins, log, pool: this.#pool };
+    bindAgentEffects(effects, host);
     bindCellEffects(effects, { nodeId, places });
     bindLazarusEffects(effects, this.layout.revivalLedger);
   }
@@ -283,11 +296,6 @@ export class MissionNode {
     const [kind, cellId, agent] = record.address.split('/');
     if (kind === 'cell' && cellId !== undefined && agent === undefined)
       this.projector.schedule(cellId);
-  }
-
-  #cellFound(cellId: string, folder: string): void {
-    this.#watcher.watchCell(folder);
-    this.projector.schedule(cellId);
   }
 
   #cellGone(cellId: string, folder: string): void {
@@ -307,19 +315,37 @@ export class MissionNode {
   }
 
   /** An effect in doubt delivers nothing to its agent; its cell is told, so that people see it on the task. */
-  async #tellDoubt({ address, input, src }: DoubtfulEffect): Promise<void> {
+  #tellDoubt({ src, input }: DoubtfulEffect): void {
     if (src !== 'runStep') return;
-    const { cellId, agentId, taskId, attempt, step } = input as unknown as RunStepInput;
-    const reason = `step ${step.name} was cut off and may have run; settle it with \`lazarus doubt\``;
+    const run = input as unknown as RunStepInput;
+    const reason = `step ${run.step.name} was cut off and may have run; settle it with \`lazarus doubt\``;
+    this.#showDoubt(run, reason);
+  }
+
+  /** One after the other: what a task shows must be what was said last. Null: nothing is in doubt any more. */
+  #showDoubt(run: RunStepInput, reason: string | null): void {
+    const { cellId, agentId, taskId, attempt } = run;
     const { system } = this.kernel;
-    try {
+    const show = async (): Promise<void> => {
       const context = system.read(cellAddress(cellId)).snapshot.context as CellContext;
-      if (runOf(context, taskId)?.doubt === reason) return;
+      if ((runOf(context, taskId)?.doubt ?? null) === reason) return;
       const event = { type: 'task.doubted', agentId, taskId, attempt, reason };
       await system.send(cellAddress(cellId), event);
-    } catch (error) {
-      this.#options.log.warn({ address, error: String(error) }, 'doubt not shown on the task');
-    }
+    };
+    this.#showing = this.#showing.then(show).catch((error: unknown) => {
+      const fields = { cellId, taskId, error: String(error) };
+      this.#options.log.warn(fields, 'doubt not shown on the task');
+    });
+  }
+
+  /** A visit starts no effects, so nothing finds out what became of those that an earlier life began: they are in doubt. */
+  async #listCutOff(): Promise<void> {
+    const { system } = this.kernel;
+    await this.kernel.wakeBusy({ timers: false });
+    for (const actor of system.actors.values())
+      for (const effect of cutOffEffects(actor.address, actor.resident?.state.invokes ?? {}))
+        if (!(await hasOutcome(this, effect)))
+          system.effects.listDoubtful({ ...effect, since: system.clock.now().at });
   }
 
   async #writeNodeFile(): Promise<void> {
@@ -334,6 +360,7 @@ export class MissionNode {
       inspector: null,
       nats: null,
       redis: null,
+      ...Object.assign({}, ...this.#doors.map(({ nodeFile }) => nodeFile)),
     };
     await writeWhole(this.layout.node, `${JSON.stringify(content, null, 2)}\n`, {
       sync: false,
@@ -357,22 +384,8 @@ async function endEarlierLife(nodeId: string, log: SystemLog): Promise<void> {
     );
 }
 
-/** A cell's folder is named after its id, unless people named it otherwise. */
-function placeByName(places: CellPlaces): void {
-  for (const entry of readdirSync(places.missionsDir, { withFileTypes: true }))
-    if (entry.isDirectory() && !entry.name.startsWith('.')) places.claim(entry.name);
-}
-
-/** Cells that the journal knows and whose folder has another name: found by what their cell.json says. */
-function placeByContent(places: CellPlaces, kernel: Kernel): void {
-  const known = new Set([...kernel.system.actors.keys()].map(homeCell));
-  places.confirm(known, (folder) => {
-    const read = readCellFile(join(places.missionsDir, folder), 'cell.json');
-    return read.outcome === 'good' ? (read.content['cell_id'] as string) : undefined;
-  });
-}
-
 function makeSystemCell(places: CellPlaces): void {
   const root = places.folderOf(SYSTEM_CELL_ID) as string;
   for (const folder of CELL_FOLDERS) mkdirSync(join(root, folder), { recursive: true });
+  removeCellLeftovers(root);
 }

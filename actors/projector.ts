@@ -4,6 +4,7 @@
  * J1 Only committed state is shown (P1), whole files only (P6), at most one write per file in 50 ms.
  * J2 A projection reads before it renames: a file that is not what we last saw belongs to a person and is taken in first.
  * J3 A folder that was removed is never made again.
+ * J4 After `close` nothing is written any more: the folder may belong to another node.
  */
 import { createHash } from 'node:crypto';
 import { hasCode, readInside, writeWholeInside } from '../cells/inside.ts';
@@ -17,6 +18,8 @@ import type { ActorSystem, SystemLog } from './system.ts';
 
 const INTERVAL_MS = 50;
 const MAX_BYTES = 4 << 20;
+/** Somebody who edits without a pause does not hold up a stop. */
+const LAST_ROUNDS = 5;
 
 export interface ProjectorOptions {
   system: ActorSystem;
@@ -31,6 +34,7 @@ export class Projector {
   readonly #busy = new Map<string, Promise<void>>();
   /** By cell: rev and hash of each file as last written. */
   readonly #written = new Map<string, Map<string, { rev: number; hash: string }>>();
+  #closed = false;
 
   constructor(options: ProjectorOptions) {
     this.#options = options;
@@ -38,7 +42,7 @@ export class Projector {
 
   /** The cell's state changed; its files follow within the interval. */
   schedule(cellId: string): void {
-    if (this.#due.has(cellId)) return;
+    if (this.#closed || this.#due.has(cellId)) return;
     const timer = setTimeout(() => {
       this.#due.delete(cellId);
       void this.project(cellId);
@@ -67,14 +71,19 @@ export class Projector {
     return work;
   }
 
-  /** Everything due, written. */
-  async drain(): Promise<void> {
-    for (const [cellId, timer] of this.#due) {
-      clearTimeout(timer);
-      void this.project(cellId);
+  /** J4. Everything due, written; an edit met on the way is taken in and answered too. */
+  async close(): Promise<void> {
+    for (let round = 0; round < LAST_ROUNDS && this.#due.size + this.#busy.size > 0; round += 1) {
+      for (const [cellId, timer] of this.#due) {
+        clearTimeout(timer);
+        void this.project(cellId);
+      }
+      this.#due.clear();
+      await Promise.all(this.#busy.values());
     }
+    this.#closed = true;
+    for (const timer of this.#due.values()) clearTimeout(timer);
     this.#due.clear();
-    await Promise.all(this.#busy.values());
   }
 
   async #project(cellId: string): Promise<void> {
@@ -94,21 +103,32 @@ export class Projector {
       const present = readHash(root, path);
       if (present === hash) {
         door.written(cellId, path, hash);
-      } else if (present === undefined || present !== door.knownHash(cellId, path)) {
-        edited = true; // J2
-        continue;
       } else {
-        try {
-          await writeWholeInside(root, path, text, { sync: false, what: 'projection' });
-        } catch (error) {
-          if (hasCode(error, 'ENOENT')) return; // J3
-          throw error;
+        if (!(await this.#replace(cellId, root, path, text))) {
+          edited = true; // J2
+          continue;
         }
         door.written(cellId, path, hash);
       }
       written.set(path, { rev, hash });
     }
     if (edited) await this.#takeInFirst(cellId);
+  }
+
+  /** J2. False, and nothing written, when somebody edited or removed the file, be it while ours was being prepared. */
+  async #replace(cellId: string, root: string, path: string, text: string): Promise<boolean> {
+    const isOurs = (): boolean => {
+      const present = readHash(root, path);
+      return present !== undefined && present === this.#options.door.knownHash(cellId, path);
+    };
+    if (!isOurs()) return false;
+    try {
+      const options = { sync: false, what: 'projection', onlyIf: isOurs };
+      return await writeWholeInside(root, path, text, options);
+    } catch (error) {
+      if (hasCode(error, 'ENOENT')) return false; // J3
+      throw error;
+    }
   }
 
   async #takeInFirst(cellId: string): Promise<void> {

@@ -12,6 +12,7 @@ import {
   taskFileOf,
 } from '../machines/cell-context.ts';
 import type { CellContext } from '../machines/cell-context.ts';
+import { isolationPlan } from '../machines/cell-settle.ts';
 import type { JsonValue } from '../machines/json.ts';
 import type { LazarusContext } from '../machines/lazarus-context.ts';
 import { cellStatus } from '../machines/projection.ts';
@@ -30,7 +31,8 @@ export interface StateSource {
 }
 
 export interface NodeInfo {
-  state: 'running' | 'held: journal' | 'stopped';
+  /** `unreachable`: it seems to run, but does not answer. */
+  state: 'running' | 'stopping' | 'held: journal' | 'stopped' | 'unreachable';
   pid: number | null;
   [more: string]: JsonValue;
 }
@@ -65,8 +67,11 @@ export interface CellStatusView {
   phase: string;
   reason: string | null;
   path: string | null;
+  /** The level that holds: the stricter one of cell.json and config/isolation.json. */
   isolation_level: string;
   boundary: string;
+  /** Limits that config/isolation.json asks for (P9). */
+  limits: { name: string; enforced: boolean }[];
   agents: AgentStatusView[];
   tasks: TaskStatusView[];
   notes: { at: string; text: string }[];
@@ -144,6 +149,7 @@ function cellView(
   revived: ReadonlyMap<string, number>,
 ): CellStatusView {
   const file = cellFileOf(context);
+  const { level, limits } = isolationPlan(context);
   return {
     cell_id: cellId,
     mission_name: file.mission_name,
@@ -151,7 +157,8 @@ function cellView(
     phase: context.phase,
     reason: context.reason,
     path: source.folderOf(cellId) ?? null,
-    isolation_level: file.isolation_level,
+    isolation_level: level,
+    limits,
     boundary: 'none', // neither level of this build closes a worker in
     agents: Object.entries(context.agents).map(([agentId, agent]) => {
       const { name, role } = agentFileOf(context, agentId);

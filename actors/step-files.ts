@@ -9,7 +9,7 @@
  *    A newer attempt without an outcome may have run: then an older outcome says nothing (P4).
  */
 import { createHash } from 'node:crypto';
-import { closeSync, writeSync } from 'node:fs';
+import { closeSync, readlinkSync, writeSync } from 'node:fs';
 import { encodeName, cellPath } from '../cells/layout.ts';
 import {
   hasCode,
@@ -23,6 +23,7 @@ import {
   writeWholeInside,
 } from '../cells/inside.ts';
 import { faultPoint, syncFolder } from '../cells/durable.ts';
+import { removeLeftovers } from '../cells/leftovers.ts';
 import { RuntimeError } from '../machines/errors.ts';
 import { isJsonObject } from '../machines/json.ts';
 import type { JsonValue } from '../machines/json.ts';
@@ -34,6 +35,8 @@ export interface AttemptFiles {
   stdin: number | 'ignore';
   stdout: number;
   stderr: number;
+  /** Where the cell's folder is now: people may have renamed it since the step began. */
+  cellDir(): string;
   close(): void;
 }
 
@@ -43,19 +46,22 @@ const MAX_TRIES = 100;
 /** Opens the files of the next attempt (F1). */
 export async function openAttempt(request: StepRequest): Promise<AttemptFiles> {
   await makeLogFolder(request);
+  removeLeftovers(request.cellDir, logFolder(request)); // one agent at a time has a task: whoever wrote here is gone
   let attempt = newestAttempt(request) + 1;
   const stdout = claim(request, () => attempt++);
   attempt -= 1;
   faultPoint('attempt.after-claim');
   const fds = [stdout];
   const close = (): void => fds.splice(0).forEach((fd) => closeSync(fd));
+  const cellDir = (): string => presentFolder(request, attempt, stdout);
   try {
     const stderr = openInside(request.cellDir, attemptPath(request, attempt, 'err'), 'ax');
     fds.push(stderr);
-    if (request.stdin === undefined) return { attempt, stdin: 'ignore', stdout, stderr, close };
+    if (request.stdin === undefined)
+      return { attempt, stdin: 'ignore', stdout, stderr, cellDir, close };
     const stdin = openInput(request, attempt, request.stdin);
     fds.push(stdin);
-    return { attempt, stdin, stdout, stderr, close };
+    return { attempt, stdin, stdout, stderr, cellDir, close };
   } catch (error) {
     close();
     throw error;
@@ -136,6 +142,18 @@ function logFolder({ taskId }: Pick<StepRequest, 'taskId'>): string {
 
 function stem({ name, kind }: Pick<StepRequest, 'name' | 'kind'>): string {
   return kind === 'step' ? encodeName(name) : `${encodeName(name)}.${kind}`;
+}
+
+/** Linux tells by an open file where it is; elsewhere, and when the file is gone, the folder is where it was. */
+function presentFolder(request: StepRequest, attempt: number, fd: number): string {
+  const inCell = `/${attemptPath(request, attempt, 'out')}`;
+  try {
+    const path = readlinkSync(`/proc/self/fd/${fd}`);
+    return path.endsWith(inCell) ? path.slice(0, -inCell.length) : request.cellDir;
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return request.cellDir;
+    throw error;
+  }
 }
 
 /** A new folder's name must be durable before an outcome in it can be. */

@@ -20,6 +20,7 @@ import { faultPoint } from '../cells/durable.ts';
 import { hasCode } from '../cells/inside.ts';
 import { RuntimeError } from '../machines/errors.ts';
 import { stepEnvironment } from './environment.ts';
+import { isFull, patiently } from './patience.ts';
 import { endGroup, signalGroup, sweepByMark, underSetpriv } from './processes.ts';
 import { hashArgv, openAttempt, writeOutcome } from './step-files.ts';
 import type { AttemptFiles } from './step-files.ts';
@@ -85,12 +86,12 @@ export async function runStep(request: StepRequest, options: RunStepOptions): Pr
     throw notStarted(request, error);
   });
   try {
-    const startedAt = new Date();
+    const attempt = { files, startedAt: new Date(), signal };
     faultPoint('step.before-spawn');
     const child = start(request, files);
     faultPoint('step.after-spawn');
     if (child.pid === undefined)
-      return await record(request, files, startedAt, await refused(request, files, child.ended));
+      return await record(request, attempt, await refused(request, files, child.ended));
     const watch = watchLimits(child.pid, files, maxOutputBytes);
     try {
       options.onStarted?.(child.pid);
@@ -105,7 +106,7 @@ export async function runStep(request: StepRequest, options: RunStepOptions): Pr
       if (cause === 'aborted') throw signal.reason;
       const reason = watch.finish();
       const end = { ...ended, timed_out: cause === 'timeout', ...(reason ? { reason } : {}) };
-      return await record(request, files, startedAt, end);
+      return await record(request, attempt, end);
     } finally {
       watch.stop();
     }
@@ -144,6 +145,8 @@ function start(request: StepRequest, files: AttemptFiles): Started {
 
 /** What the operating system says of a program that is not there, and of one that it will not run. */
 const NOT_FOUND = ['ENOENT', 'ENOTDIR'];
+/** Of a host that has no process, memory or descriptor to spare just now. */
+const NO_ROOM = ['EAGAIN', 'ENOMEM', 'EMFILE', 'ENFILE'];
 const NOT_EXECUTABLE = ['EACCES', 'EPERM', 'ENOEXEC', 'E2BIG', 'ELOOP', 'ENAMETOOLONG', 'ETXTBSY'];
 
 /** A program that cannot be run is a known end, as in a shell; a host that cannot fork just now is not. */
@@ -240,8 +243,7 @@ function watchLimits(pid: number, { stdout, stderr }: AttemptFiles, maxBytes: nu
 
 async function record(
   request: StepRequest,
-  files: AttemptFiles,
-  startedAt: Date,
+  { files, startedAt, signal }: { files: AttemptFiles; startedAt: Date; signal: AbortSignal },
   end: End & Pick<StepOutcome, 'timed_out' | 'reason'>,
 ): Promise<StepOutcome> {
   const outcome: StepOutcome = {
@@ -256,7 +258,11 @@ async function record(
     ...(end.reason === undefined ? {} : { reason: end.reason }),
   };
   try {
-    await writeOutcome(request, outcome); // R2
+    // R2. What is known must not become unknown because a disk is full for a while.
+    await patiently(() => writeOutcome({ ...request, cellDir: files.cellDir() }, outcome), {
+      signal,
+      onWait: () => undefined,
+    });
     return outcome;
   } catch (error) {
     throw unknown(request, 'its outcome could not be written', { outcome }, error);
@@ -267,10 +273,10 @@ function notStarted(request: StepRequest, error: unknown): RuntimeError {
   if (error instanceof RuntimeError) return error;
   const why = error instanceof Error ? error.message : String(error);
   return new RuntimeError(`step ${request.taskId}/${request.name} was not started: ${why}`, {
-    code: hasCode(error, 'EAGAIN', 'ENOMEM', 'EMFILE', 'ENFILE') ? 'BUSY' : 'STEP_FAILED',
+    code: isFull(error) || hasCode(error, ...NO_ROOM) ? 'BUSY' : 'STEP_FAILED',
     retryable: true,
     details: { key: request.key, cellDir: request.cellDir },
-    hint: 'See that the cell folder is there and writable and that the host has processes and files to spare.',
+    hint: 'See that the cell folder is there and writable and that the host has space, processes and files to spare.',
     cause: error,
   });
 }

@@ -19,6 +19,10 @@ export type { WorkerExit, WorkerLog } from './worker-process.ts';
 
 export interface WorkerHandle {
   readonly pid: number;
+  /** The process is no more. What it ran may still be about to be ended: see `exited`. */
+  readonly isReaped: boolean;
+  /** It takes no step any more: told to stop, or found dead. */
+  readonly isEnding: boolean;
   /** Rejects WORKER_LOST when the process ends first. */
   readonly ready: Promise<void>;
   /** H1. */

@@ -93,6 +93,14 @@ export class WorkerProcess implements WorkerHandle {
     return this.#place.cellId === cellId && this.#place.agentId === agentId;
   }
 
+  get isReaped(): boolean {
+    return this.#child.exitCode !== null || this.#child.signalCode !== null;
+  }
+
+  get isEnding(): boolean {
+    return this.#dying;
+  }
+
   lastBeatAt(): number {
     return this.#lastBeatAt;
   }
@@ -130,8 +138,7 @@ export class WorkerProcess implements WorkerHandle {
   /** From now on it takes no step, and others of its agent wait for its end (H3). */
   #dieWithin(graceMs: number): void {
     this.#dying = true;
-    const isOver = (): boolean => this.#child.exitCode !== null || this.#child.signalCode !== null;
-    const kill = (): void => void (isOver() || this.#child.kill('SIGKILL'));
+    const kill = (): void => void (this.isReaped || this.#child.kill('SIGKILL'));
     if (graceMs === 0) return kill();
     const timer = setTimeout(kill, graceMs);
     void this.exited.then(() => clearTimeout(timer));

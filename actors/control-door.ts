@@ -1,0 +1,18 @@
+/** The control verbs of one node, handed to the control socket. */
+import { controlSocketPath, openControlSocket } from '../bus/control-socket.ts';
+import { runVerb, VERBS } from './control.ts';
+import type { MissionNode, OpenDoor } from './node.ts';
+
+export async function openControlDoor(
+  node: MissionNode,
+  log: { warn(fields: Record<string, unknown>, message: string): void },
+): Promise<OpenDoor> {
+  const socket = await openControlSocket({
+    path: controlSocketPath(node.layout.own),
+    verbs: VERBS.map(({ name, summary, input }) => {
+      return { name, summary, input, run: (given) => runVerb(node, name, given) };
+    }),
+    log,
+  });
+  return { nodeFile: { control: socket.path }, close: () => socket.close() };
+}

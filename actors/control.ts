@@ -1,0 +1,85 @@
+/**
+ * The control verbs: one list, served by the command line, the control socket and whatever door comes later. A verb is
+ * written once, its input is checked here, and its errors are RuntimeErrors that every door can show.
+ */
+import { Ajv } from 'ajv';
+import type { ValidateFunction } from 'ajv';
+import { cellAddress } from '../machines/addresses.ts';
+import type { CellContext } from '../machines/cell-context.ts';
+import { RuntimeError } from '../machines/errors.ts';
+import { isJsonObject } from '../machines/json.ts';
+import type { JsonValue } from '../machines/json.ts';
+import type { MissionNode } from './node.ts';
+import { doubtVerbs } from './verbs/doubts.ts';
+import { nearNames } from './verbs/ids.ts';
+import { readingVerbs } from './verbs/reading.ts';
+import { requestVerbs } from './verbs/requests.ts';
+import type { MissionReader, Verb, VerbInput } from './verbs/verb.ts';
+
+export type { MissionReader, Verb } from './verbs/verb.ts';
+
+export const VERBS: readonly Verb[] = [...readingVerbs, ...requestVerbs, ...doubtVerbs];
+
+/** Throws RuntimeError NOT_FOUND, naming what is near. */
+export function findVerb(name: string): Verb {
+  const verb = VERBS.find((known) => known.name === name);
+  if (verb) return verb;
+  const names = VERBS.map((known) => known.name);
+  const near = nearNames(name, names);
+  throw new RuntimeError(`there is no verb ${name}`, {
+    code: 'NOT_FOUND',
+    hint: near.length > 0 ? `Did you mean ${near.join(', ')}?` : `There is ${names.join(', ')}`,
+  });
+}
+
+/** One verb on a node of this process. Throws INVALID_ARGUMENT when the input does not fit, and what the verb throws. */
+export async function runVerb(
+  node: MissionNode,
+  name: string,
+  input: JsonValue,
+): Promise<JsonValue> {
+  const verb = findVerb(name);
+  const checked = checkInput(verb, input);
+  return verb.kind === 'reads' ? verb.run(readerOf(node), checked) : verb.run(node, checked);
+}
+
+/** A reading verb on whatever can be read. */
+export function readVerb(reader: MissionReader, name: string, input: JsonValue): JsonValue {
+  const verb = findVerb(name);
+  const checked = checkInput(verb, input);
+  if (verb.kind === 'reads') return verb.run(reader, checked);
+  throw new RuntimeError(`${name} changes something; it needs a node`, { code: 'NOT_RUNNING' });
+}
+
+/** Committed state of a running node. */
+export function readerOf(node: MissionNode): MissionReader {
+  return {
+    status: () => node.status(),
+    cell(cellId) {
+      const { system } = node.kernel;
+      try {
+        return system.read(cellAddress(cellId)).snapshot.context as CellContext;
+      } catch (error) {
+        if (error instanceof RuntimeError) return undefined; // unknown, or held; the status names the reason
+        throw error;
+      }
+    },
+  };
+}
+
+const ajv = new Ajv({ allErrors: true, strict: true });
+const compiled = new WeakMap<Verb, ValidateFunction>();
+
+function checkInput(verb: Verb, input: JsonValue): VerbInput {
+  let check = compiled.get(verb);
+  if (check === undefined) compiled.set(verb, (check = ajv.compile(verb.input)));
+  if (check(input) && isJsonObject(input)) return input as VerbInput;
+  const problems = (check.errors ?? []).map(({ instancePath, message, params }) => {
+    const name = (params as { additionalProperty?: string }).additionalProperty;
+    return `${instancePath === '' ? 'input' : instancePath} ${message}${name === undefined ? '' : `: ${name}`}`;
+  });
+  throw new RuntimeError(`${verb.name}: ${problems.join('; ')}`, {
+    code: 'INVALID_ARGUMENT',
+    hint: `It takes ${Object.keys(verb.input['properties'] ?? {}).join(', ') || 'no input'}.`,
+  });
+}

@@ -1,0 +1,189 @@
+/** Verbs by which a person asks a cell, an agent or a task for something. The machines decide; a refusal is their error. */
+import { agentAddress, cellAddress, lazarusAddress } from '../../machines/addresses.ts';
+import type { CellEvent } from '../../machines/events.ts';
+import { RuntimeError } from '../../machines/errors.ts';
+import { asJsonObject } from '../../machines/json.ts';
+import type { JsonObject } from '../../machines/json.ts';
+import type { MissionNode } from '../node.ts';
+import { resolveCell, resolveMember } from './ids.ts';
+import type { Member } from './ids.ts';
+import { byOf, inputOf } from './verb.ts';
+import type { VerbInput, WritingVerb } from './verb.ts';
+
+export const requestVerbs: WritingVerb[] = [
+  cellRequest('pause', 'Stops giving out work; steps under way finish.', () => ({
+    type: 'cell.pause',
+  })),
+  cellRequest(
+    'resume',
+    'Leaves a pause, or begins again after a timeout or a cancellation.',
+    () => ({
+      type: 'cell.resume',
+    }),
+  ),
+  cellRequest('cancel', 'Ends the mission as failed; nothing of it runs on.', (input) => ({
+    type: 'cell.cancel',
+    reason: reasonOf(input),
+  })),
+  agentRequest('pause', 'Lets an agent finish its step and take no other.', (agentId) => ({
+    type: 'agent.pause',
+    agentId,
+  })),
+  agentRequest('resume', 'Lets a paused agent go on.', (agentId) => ({
+    type: 'agent.resume',
+    agentId,
+  })),
+  {
+    ...described('agent.kill', "Ends an agent's worker process at once (SIGKILL)."),
+    input: inputOf(['agent'], ['by']),
+    run: killAgent,
+  },
+  {
+    ...described('agent.revive', 'Brings back an agent whose worker is lost, whatever its policy.'),
+    input: inputOf(['agent'], ['by']),
+    run: reviveAgent,
+  },
+  taskRequest('retry', 'Tries a failed task again.', (taskId) => ({ type: 'task.retry', taskId })),
+  taskRequest('cancel', 'Ends a task as failed.', (taskId, input) => ({
+    type: 'task.cancel',
+    taskId,
+    reason: reasonOf(input),
+  })),
+  {
+    ...described('criterion.confirm', 'A person confirms a success criterion that has no command.'),
+    input: inputOf(['cell', 'name'], ['by']),
+    async run(node, { cell = '', name = '', ...rest }) {
+      const { cell_id: cellId } = resolveCell(node.status(), cell);
+      await ask(node, cellId, { type: 'criterion.confirm', name, by: byOf(rest) });
+      return { ...cellResult(node, cellId), criterion: name, confirmed_by: byOf(rest) };
+    },
+  },
+  {
+    ...described('actor.release', 'Lets a held actor go on once its fault is mended.'),
+    remote: false,
+    input: inputOf(['address'], ['by']),
+    run: releaseActor,
+  },
+];
+
+function described(
+  name: string,
+  summary: string,
+): Pick<WritingVerb, 'kind' | 'name' | 'summary' | 'remote'> {
+  return { kind: 'writes', name, summary, remote: true };
+}
+
+function cellRequest(
+  name: string,
+  summary: string,
+  eventOf: (input: VerbInput) => CellEvent,
+): WritingVerb {
+  return {
+    ...described(`cell.${name}`, summary),
+    input: inputOf(['cell'], ['reason', 'by']),
+    async run(node, input) {
+      const { cell_id: cellId } = resolveCell(node.status(), input['cell'] ?? '');
+      await ask(node, cellId, eventOf(input));
+      return cellResult(node, cellId);
+    },
+  };
+}
+
+function agentRequest(
+  name: string,
+  summary: string,
+  eventOf: (agentId: string) => CellEvent,
+): WritingVerb {
+  return {
+    ...described(`agent.${name}`, summary),
+    input: inputOf(['agent'], ['by']),
+    async run(node, { agent = '' }) {
+      const member = resolveMember(node.status(), 'agent', agent);
+      await ask(node, member.cellId, eventOf(member.id));
+      return agentResult(node, member);
+    },
+  };
+}
+
+function taskRequest(
+  name: string,
+  summary: string,
+  eventOf: (taskId: string, input: VerbInput) => CellEvent,
+): WritingVerb {
+  return {
+    ...described(`task.${name}`, summary),
+    input: inputOf(['task'], ['reason', 'by']),
+    async run(node, input) {
+      const { cellId, id } = resolveMember(node.status(), 'task', input['task'] ?? '');
+      await ask(node, cellId, eventOf(id, input));
+      const task = cellOf(node, cellId).tasks.find(({ task_id: taskId }) => taskId === id);
+      return { cell_id: cellId, task_id: id, status: task?.status ?? null };
+    },
+  };
+}
+
+async function killAgent(node: MissionNode, { agent = '' }: VerbInput): Promise<JsonObject> {
+  const member = resolveMember(node.status(), 'agent', agent);
+  const worker = node.workers.get(member.cellId, member.id);
+  if (worker === undefined)
+    throw new RuntimeError(`agent ${member.id} has no worker that runs`, {
+      code: 'CONFLICT',
+      hint: 'A worker is started when there is work; `lazarus status` shows its pid.',
+    });
+  worker.kill();
+  return { cell_id: member.cellId, agent_id: member.id, pid: worker.pid };
+}
+
+async function reviveAgent(
+  node: MissionNode,
+  { agent = '', ...rest }: VerbInput,
+): Promise<JsonObject> {
+  const member = resolveMember(node.status(), 'agent', agent);
+  const { system } = node.kernel;
+  const address = lazarusAddress(member.cellId, member.id);
+  if (!system.has(address) || !system.has(agentAddress(member.cellId, member.id)))
+    throw new RuntimeError(`agent ${member.id} has not failed; there is nothing to revive`, {
+      code: 'CONFLICT',
+      hint: 'A paused agent goes on with `lazarus agent resume`.',
+    });
+  await system.send(address, { type: 'revival.approve', by: byOf(rest) });
+  const revival = node
+    .status()
+    .revivals.find(({ cell_id: id, agent_id: name }) => id === member.cellId && name === member.id);
+  return { ...agentResult(node, member), revival_id: revival?.revival_id ?? null };
+}
+
+async function releaseActor(node: MissionNode, { address = '' }: VerbInput): Promise<JsonObject> {
+  const { system } = node.kernel;
+  const actor = system.actors.get(address);
+  if (actor === undefined || actor.stopped)
+    throw new RuntimeError(`no actor lives at ${address}`, {
+      code: 'ACTOR_UNKNOWN',
+      hint: 'Held actors stand in `lazarus status`.',
+    });
+  if (actor.hold === undefined)
+    throw new RuntimeError(`${address} is not held; there is nothing to release`, {
+      code: 'CONFLICT',
+    });
+  await system.release(address);
+  return { address, released: true };
+}
+
+async function ask(node: MissionNode, cellId: string, event: CellEvent): Promise<void> {
+  await node.kernel.system.send(cellAddress(cellId), { ...asJsonObject(event), type: event.type });
+}
+
+const reasonOf = (input: VerbInput): string => input['reason'] ?? `by ${byOf(input)}`;
+
+const cellOf = (node: MissionNode, cellId: string): ReturnType<typeof resolveCell> =>
+  resolveCell(node.status(), cellId);
+
+function cellResult(node: MissionNode, cellId: string): JsonObject {
+  const { status, phase, reason } = cellOf(node, cellId);
+  return { cell_id: cellId, status, phase, reason };
+}
+
+function agentResult(node: MissionNode, { cellId, id }: Member): JsonObject {
+  const agent = cellOf(node, cellId).agents.find(({ agent_id: agentId }) => agentId === id);
+  return { cell_id: cellId, agent_id: id, status: agent?.status ?? null, pid: agent?.pid ?? null };
+}

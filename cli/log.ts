@@ -1,0 +1,69 @@
+/**
+ * Logs: `up` writes JSON lines to standard output, or a readable form when that is a terminal; every other verb writes to
+ * standard error, so that standard output holds its result alone. What looks like a secret is not written.
+ */
+import { pino } from 'pino';
+import type { DestinationStream, Logger } from 'pino';
+import { RuntimeError } from '../machines/errors.ts';
+
+export type Log = Logger;
+
+/** pino's names, and those of Python's logging, which older configurations have. */
+const LEVELS: Record<string, string> = {
+  trace: 'trace',
+  debug: 'debug',
+  info: 'info',
+  warn: 'warn',
+  warning: 'warn',
+  error: 'error',
+  critical: 'fatal',
+  fatal: 'fatal',
+  silent: 'silent',
+};
+
+export const LEVEL_NAMES = 'debug, info, warning, error, critical';
+
+/** Throws RuntimeError INVALID_ARGUMENT. */
+export function levelOf(text: string): string {
+  const level = LEVELS[text.toLowerCase()];
+  if (level !== undefined) return level;
+  throw new RuntimeError(`there is no log level ${text}`, {
+    code: 'INVALID_ARGUMENT',
+    hint: `There is ${LEVEL_NAMES}.`,
+  });
+}
+
+const SECRETS = ['token', 'password', 'authorization', 'api_key', 'apiKey', 'secret'];
+const options = (level: string) => ({
+  level,
+  base: null,
+  timestamp: pino.stdTimeFunctions.isoTime,
+  formatters: { level: (label: string) => ({ level: label }) },
+  redact: { paths: SECRETS.flatMap((name) => [name, `*.${name}`]), censor: '[redacted]' },
+});
+
+export async function stdoutLog(level: string, { json = false } = {}): Promise<Log> {
+  if (process.stdout.isTTY && !json) {
+    const { default: pretty } = await import('pino-pretty');
+    const colorize = process.stdout.hasColors() && !process.env['NO_COLOR'];
+    const stream = pretty({
+      colorize,
+      sync: true,
+      translateTime: 'SYS:HH:MM:ss',
+      ignore: 'pid,hostname',
+    });
+    return pino(options(level), survives(stream));
+  }
+  return pino(options(level), survives(pino.destination({ dest: 1, sync: true })));
+}
+
+export function stderrLog(level: string): Log {
+  return pino(options(level), survives(pino.destination({ dest: 2, sync: true })));
+}
+
+/** A runtime does not end because nobody reads its log any more (`lazarus up | head`). */
+function survives<T extends DestinationStream>(stream: T): T {
+  const { on } = stream as { on?: (event: 'error', listener: () => void) => void };
+  on?.call(stream, 'error', () => undefined);
+  return stream;
+}

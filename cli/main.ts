@@ -1,0 +1,105 @@
+/**
+ * The command line. One file a verb, or a family of verbs, read only when it is asked for: a start should not pay for what
+ * it does not do.
+ */
+import { Command, CommanderError } from 'commander';
+import { RuntimeError } from '../machines/errors.ts';
+import { DONE, MISUSED, tell } from './output.ts';
+import { attachLauncher } from './signals.ts';
+import { VERSION } from './version.ts';
+
+interface Entry {
+  summary: string;
+  load: () => Promise<{ command: () => Command }>;
+}
+
+const ENTRIES: Record<string, Entry> = {
+  up: { summary: 'Run the missions of a folder until stopped.', load: () => import('./up.ts') },
+  demo: {
+    summary: 'Run a real mission, kill one of its agents, verify the result.',
+    load: () => import('./demo-verb.ts'),
+  },
+  status: {
+    summary: 'What runs, what is stuck and why, what waits for you.',
+    load: () => import('./status.ts'),
+  },
+  cell: {
+    summary: 'Create, list, show, pause, resume, cancel, validate missions.',
+    load: () => import('./cell.ts'),
+  },
+  agent: {
+    summary: 'Add, pause, resume, kill, revive agents.',
+    load: () => import('./agent.ts'),
+  },
+  task: { summary: 'Add, retry, cancel tasks.', load: () => import('./task.ts') },
+  doubt: {
+    summary: 'Steps that may have run: list them, say how they ended.',
+    load: () => import('./doubt.ts'),
+  },
+  logs: { summary: 'What happened, for people.', load: () => import('./logs.ts') },
+  events: { summary: 'What happened, record by record.', load: () => import('./events.ts') },
+};
+
+/** Sets the exit status; never rejects. */
+export async function main(argv: string[]): Promise<void> {
+  attachLauncher();
+  endQuietlyWithoutReader();
+  const json = argv.includes('--json');
+  try {
+    const program = await build(argv);
+    if (argv.length === 0) program.outputHelp({ error: true });
+    if (argv.length === 0) process.exitCode = MISUSED;
+    else await program.parseAsync(argv, { from: 'user' });
+  } catch (error) {
+    if (error instanceof CommanderError && error.exitCode === DONE) return; // --help, --version
+    process.exitCode =
+      error instanceof CommanderError ? tell(misuse(error, argv), { json }) : tell(error, { json });
+  }
+}
+
+async function build(argv: readonly string[]): Promise<Command> {
+  const words = argv.filter((word) => !word.startsWith('-'));
+  const wanted = words[0] === 'help' ? words[1] : words[0];
+  const program = new Command('lazarus')
+    .description('A durable actor runtime for missions run by agents.')
+    .version(VERSION)
+    .addHelpText(
+      'after',
+      '\nExample:\n  $ lazarus up            # and in another terminal:\n  $ lazarus status --watch\n',
+    );
+  for (const [name, { summary, load }] of Object.entries(ENTRIES))
+    program.addCommand(
+      name === wanted
+        ? (await load()).command()
+        : new Command(name).summary(summary).description(summary),
+    );
+  throwInsteadOfExit(program);
+  return program;
+}
+
+function throwInsteadOfExit(command: Command): void {
+  command.exitOverride().configureOutput({ outputError: () => undefined });
+  for (const member of command.commands) throwInsteadOfExit(member);
+}
+
+/** commander's message, in our form. */
+function misuse(error: CommanderError, argv: readonly string[]): RuntimeError {
+  const message = error.message.replace(/^error: /, '').replaceAll('\n', ' ');
+  const words = argv.filter((word) => /^[a-z]+$/.test(word));
+  const isFamily = ['cell', 'agent', 'task', 'doubt'].includes(words[0] ?? '');
+  const depth = isFamily && error.code !== 'commander.unknownCommand' ? 2 : 1;
+  const known = words[0] !== undefined && Object.hasOwn(ENTRIES, words[0]);
+  const verb = known ? ` ${words.slice(0, depth).join(' ')}` : '';
+  return new RuntimeError(message === '(outputHelp)' ? 'a verb is missing' : message, {
+    code: 'INVALID_ARGUMENT',
+    hint: `lazarus${verb} --help`,
+  });
+}
+
+/** `lazarus events | head`: who closes the pipe has read enough. */
+function endQuietlyWithoutReader(): void {
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+    process.exit(DONE);
+  });
+}

@@ -1,0 +1,189 @@
+/** The status for people: what waits for them first, then each mission. */
+import type {
+  AgentStatusView,
+  CellStatusView,
+  DoubtView,
+  StatusView,
+  TaskStatusView,
+} from '../actors/status.ts';
+import { bar, brief, paint, span, table } from './terminal.ts';
+
+/** Missions with their tables; of the rest a line each. */
+const MAX_TABLES = 20;
+
+export function statusLines(view: StatusView): string[] {
+  return [...headLines(view), ...waitingLines(view), ...cellsLines(view)];
+}
+
+function headLines({ node, parts }: StatusView): string[] {
+  const style = node.state === 'running' ? 'green' : node.state === 'stopped' ? 'yellow' : 'red';
+  const since =
+    typeof node['started_at'] === 'string' ? Date.parse(node['started_at']) : Number.NaN;
+  const facts = [
+    node.pid === null ? '' : `pid ${node.pid}`,
+    Number.isNaN(since) || node.state === 'stopped' ? '' : `up ${span(Date.now() - since)}`,
+    `missions ${missionsOf(node)}`,
+  ];
+  const version = typeof node['version'] === 'string' ? ` ${node['version']}` : '';
+  const lines = [
+    `${paint('bold', `Lazarus${version}`)}  ${paint(style, node.state)}  ${facts.filter(Boolean).join(' · ')}`,
+  ];
+  if (typeof node['reason'] === 'string')
+    lines.push(paint('red', `  ${brief(node['reason'], 200)}`));
+  const missing = Object.entries(parts).map(([name, part]) => {
+    const state = Array.isArray(part) ? (part.length === 0 ? 'none' : String(part.length)) : '';
+    return `${name} ${(state || (part as { state?: string }).state) ?? ''}`;
+  });
+  if (node.state !== 'stopped') lines.push(paint('dim', `  ${missing.join(' · ')}`));
+  return lines;
+}
+
+const missionsOf = ({ missions }: StatusView['node']): string =>
+  typeof missions === 'string' ? missions : '<missions>';
+
+function waitingLines(view: StatusView): string[] {
+  const rows = [
+    ...view.in_doubt.map((doubt) => [
+      paint('yellow', 'in doubt'),
+      `${short(doubt.cell_id)}/${doubt.task_id}: step ${brief(doubt.step, 40)} was cut off and may have run`,
+      `lazarus doubt done|retry|fail ${nameOfDoubt(doubt, view.in_doubt)}`,
+    ]),
+    ...view.revivals
+      .filter(({ status }) => status === 'pending_approval' || status === 'failed')
+      .map(({ cell_id: cell, agent_id: agent, reason, status }) => [
+        paint(status === 'failed' ? 'red' : 'yellow', status === 'failed' ? 'agent lost' : 'asks'),
+        `${short(cell)}/${agent}: ${brief(reason, 90)}`,
+        `lazarus agent revive ${nameOfMember(view, 'agents', cell, agent)}`,
+      ]),
+    ...view.cells.flatMap((cell) =>
+      cell.phase === 'confirming'
+        ? [
+            [
+              paint('yellow', 'confirm'),
+              `${short(cell.cell_id)}: its tasks are done`,
+              `lazarus cell show ${cell.cell_id}`,
+            ],
+          ]
+        : [],
+    ),
+    ...view.cells.flatMap((cell) =>
+      cell.tasks
+        .filter(({ status }) => status === 'failed' && cell.status !== 'completed')
+        .map((task) => [
+          paint('red', 'failed'),
+          `${short(cell.cell_id)}/${task.task_id}: ${brief(task.blocked_reason ?? '', 90)}`,
+          `lazarus task retry ${nameOfMember(view, 'tasks', cell.cell_id, task.task_id)}`,
+        ]),
+    ),
+    ...view.held.map(({ what, reason }) => [
+      paint('red', 'held'),
+      `${brief(what, 60)}: ${brief(reason, 160)}`,
+    ]),
+  ];
+  if (rows.length === 0) return [];
+  return [
+    '',
+    paint('bold', `Waits for you (${rows.length})`),
+    ...table(['', '', ''], rows).slice(1),
+  ];
+}
+
+function cellsLines(view: StatusView): string[] {
+  if (view.cells.length === 0 && view.held.length > 0) return [];
+  if (view.cells.length === 0)
+    return ['', `No missions. Drop one: cp examples/hello.json ${missionsOf(view.node)}/`];
+  const open = view.cells.filter(({ status }) => status !== 'completed');
+  const done = view.cells.filter(({ status }) => status === 'completed');
+  const isDown = view.node.state === 'stopped';
+  return [
+    ...open.slice(0, MAX_TABLES).flatMap((cell) => ['', ...cellLines(cell, isDown)]),
+    ...(open.length > MAX_TABLES || done.length > 0 ? [''] : []),
+    ...open.slice(MAX_TABLES).map((cell) => titleOf(cell, isDown)),
+    ...done.map((cell) => titleOf(cell, isDown)),
+  ];
+}
+
+/** One mission: title, agents, tasks. */
+export function cellLines(cell: CellStatusView, isDown: boolean): string[] {
+  const lines = [titleOf(cell, isDown)];
+  if (cell.reason !== null) lines.push(paint('yellow', `  ${brief(cell.reason, 200)}`));
+  const open = cell.limits.filter(({ enforced }) => !enforced).map(({ name }) => name);
+  if (open.length > 0) lines.push(paint('yellow', `  not enforced here: ${open.join(', ')}`));
+  if (cell.agents.length > 0)
+    lines.push(
+      ...table(
+        ['AGENT', 'ROLE', 'STATUS', 'PID', 'TASK', 'REVIVED', ''],
+        cell.agents.map((agent) => agentRow(agent, isDown)),
+      ),
+    );
+  if (cell.tasks.length > 0)
+    lines.push(...table(['TASK', 'STATUS', 'AGENT', 'STEPS', ''], cell.tasks.map(taskRow)));
+  return lines;
+}
+
+function titleOf(cell: CellStatusView, isDown: boolean): string {
+  const done = cell.tasks.filter(({ status }) => status === 'completed').length;
+  const state = isDown && cell.status === 'active' ? 'active (not running)' : cell.status;
+  const phase = cell.phase === 'verifying' || cell.phase === 'confirming' ? ` (${cell.phase})` : '';
+  return `${paint('bold', brief(cell.mission_name, 60))}  ${paint('dim', cell.cell_id)}  ${colour(state)}${phase}  ${done}/${cell.tasks.length} tasks`;
+}
+
+function agentRow(agent: AgentStatusView, isDown: boolean): string[] {
+  return [
+    agent.agent_id,
+    agent.role,
+    isDown && agent.status === 'idle' ? 'idle (not running)' : colour(agent.status),
+    agent.pid === null ? '' : String(agent.pid),
+    agent.current_task ?? '',
+    agent.revivals === 0 ? '' : `${agent.revivals}x`,
+    isDown || agent.reason === null ? '' : brief(agent.reason, 100),
+  ];
+}
+
+function taskRow(task: TaskStatusView): string[] {
+  const now =
+    task.blocked_reason ?? (task.current_step === null ? '' : `now: ${task.current_step}`);
+  return [
+    task.task_id,
+    colour(task.status),
+    task.assigned_to ?? '',
+    bar(task.steps_done, task.steps_total),
+    brief(now, 140),
+  ];
+}
+
+const COLOURS: Record<string, Parameters<typeof paint>[0]> = {
+  completed: 'green',
+  active: 'cyan',
+  in_progress: 'cyan',
+  failed: 'red',
+  held: 'red',
+  paused: 'yellow',
+};
+const colour = (status: string): string => {
+  const style = COLOURS[status];
+  return style ? paint(style, status) : status;
+};
+
+/** Ids are long; eight characters tell them apart for a reader. */
+const short = (cellId: string): string => (cellId.length > 12 ? cellId.slice(0, 8) : cellId);
+
+/** The shortest name that a verb takes. */
+function nameOfDoubt(doubt: DoubtView, all: readonly DoubtView[]): string {
+  const alike = all.filter(
+    ({ task_id: id, agent_id: agent }) => id === doubt.task_id || agent === doubt.task_id,
+  );
+  return alike.length === 1 ? doubt.task_id : `${doubt.cell_id}/${doubt.task_id}`;
+}
+
+function nameOfMember(
+  view: StatusView,
+  kind: 'agents' | 'tasks',
+  cellId: string,
+  id: string,
+): string {
+  const holders = view.cells.filter((cell) =>
+    cell[kind].some((member) => ('task_id' in member ? member.task_id : member.agent_id) === id),
+  );
+  return holders.length === 1 ? id : `${cellId}/${id}`;
+}
