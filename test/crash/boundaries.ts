@@ -1,0 +1,88 @@
+/**
+ * SIGKILL at every durable boundary in turn. A clean run lists the fault points with the number of the visit; then each
+ * gets a folder of its own: run until the kill, start again without the hook, let it complete, check.
+ *
+ * Three lists: points of a first life, of a second one that itself begins with a recovery, and of a life in which a
+ * worker is killed and its agent revived.
+ */
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Trial } from './trial.ts';
+import type { TrialOptions } from './trial.ts';
+
+/** Few events, spread over the mission, so that visits stay countable. */
+const LOAD: TrialOptions = { upTo: 12, gapMs: 60, inFlight: 2 };
+/** Where the first life ends when it is the second that is looked at: a step is under way and nothing is tidy. */
+const FIRST_DEATH = 'host:effect.before-run:14';
+/** Where a worker dies when it is the revival that is looked at. */
+const WORKER_DEATH = 'worker:step.after-spawn:1';
+
+const LIVES = ['first', 'second', 'revival'] as const;
+
+export interface Point {
+  life: (typeof LIVES)[number];
+  /** `<role>:<point>:<visit>` */
+  at: string;
+}
+
+export interface BoundaryResult {
+  point: Point | null;
+  trial: Trial;
+  /** False: this run never came to that visit. */
+  wasKilled: boolean;
+}
+
+/** The fault points of each kind of life, from one run, which must itself be without fault. */
+export async function listPoints(
+  root: string,
+): Promise<{ points: Point[]; clean: BoundaryResult[] }> {
+  const points: Point[] = [];
+  const clean: BoundaryResult[] = [];
+  for (const life of LIVES) {
+    const trial = new Trial(root, LOAD);
+    const log = join(trial.folder, 'points.log');
+    if (life === 'second') await dieFirst(trial);
+    await trial.live({ hook: { log, list: true, at: others(life) } });
+    trial.finish();
+    clean.push({ point: null, trial, wasKilled: false });
+    const names = new Set(readFileSync(log, 'utf8').trimEnd().split('\n'));
+    points.push(...[...names].map((at) => ({ life, at })));
+  }
+  return { points, clean };
+}
+
+export async function tryPoint(root: string, point: Point): Promise<BoundaryResult> {
+  const trial = new Trial(root, LOAD);
+  const log = join(trial.folder, 'points.log');
+  if (point.life === 'second') await dieFirst(trial);
+  await trial.live({ hook: { log, at: [point.at, ...others(point.life)] } });
+  const wasKilled = existsSync(`${log}.${point.at}.killed`);
+  if (!trial.isDone || point.at.startsWith('host:')) await trial.live();
+  trial.finish();
+  return { point, trial, wasKilled };
+}
+
+const others = (life: Point['life']): string[] => (life === 'revival' ? [WORKER_DEATH] : []);
+
+async function dieFirst(trial: Trial): Promise<void> {
+  const log = join(trial.folder, 'first.log');
+  await trial.live({ hook: { log, at: [FIRST_DEATH] } });
+}
+
+/**
+ * A part of the points that has every named one at least once: all of a kind come first with a visit chosen at random,
+ * the rest in random order until the caller has had enough.
+ */
+export function spread(points: readonly Point[], random: () => number): Point[] {
+  const shuffled = points
+    .map((point) => ({ point, key: random() }))
+    .toSorted((a, b) => a.key - b.key)
+    .map(({ point }) => point);
+  const first = new Map<string, Point>();
+  for (const point of shuffled) if (!first.has(nameOf(point))) first.set(nameOf(point), point);
+  const chosen = new Set(first.values());
+  return [...chosen, ...shuffled.filter((point) => !chosen.has(point))];
+}
+
+/** The point without its visit; what both lives have in common counts once. */
+export const nameOf = ({ at }: Point): string => at.slice(0, at.lastIndexOf(':'));

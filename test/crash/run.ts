@@ -1,0 +1,130 @@
+/**
+ * `npm run crash`: the crash and fault proof. Prints what was tried and what came of it; exit 1 on any violation, whose
+ * folder is then kept. `--short` is for every change: each named fault point once and twenty seconds of random kills; the
+ * full form tries every visit of every point and kills at random for ten minutes. `--seed N` repeats the random choices,
+ * `--only boundaries|random|disk` runs one part, `--seconds N` bounds each of the first two.
+ */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { availableParallelism, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { listPoints, nameOf, spread, tryPoint } from './boundaries.ts';
+import type { BoundaryResult } from './boundaries.ts';
+import { Chance } from './random.ts';
+import { killAtRandom } from './random-kills.ts';
+import { fillTheDisk } from './small-disk.ts';
+import { KINDS } from './report.ts';
+import type { Trial } from './trial.ts';
+
+const { values } = parseArgs({
+  options: {
+    short: { type: 'boolean', default: false },
+    seed: { type: 'string' },
+    only: { type: 'string' },
+    seconds: { type: 'string' },
+  },
+});
+const seed = Number(values.seed ?? Date.now() % 1_000_000);
+const bound = values.seconds === undefined ? undefined : Number(values.seconds) * 1000;
+const root = mkdtempSync(join(tmpdir(), 'lazarus-crash-'));
+const AT_ONCE = Math.min(2, availableParallelism());
+
+interface Part {
+  name: string;
+  tried: string;
+  trials: Trial[];
+  skipped?: string;
+}
+
+console.log(`seed ${seed}; ${values.short ? 'short' : 'full'} form; folders in ${root}`);
+const parts: Part[] = [];
+if (wants('boundaries')) parts.push(await boundaries());
+if (wants('random')) parts.push(await randomKills());
+if (wants('disk')) parts.push(await smallDisk());
+const violations = report(parts);
+if (violations === 0) rmSync(root, { recursive: true, force: true });
+process.exit(violations === 0 && parts.length > 0 ? 0 : 1);
+
+function wants(part: string): boolean {
+  return values.only === undefined || values.only === part;
+}
+
+async function boundaries(): Promise<Part> {
+  const { points, clean } = await listPoints(root);
+  const chance = new Chance(seed);
+  const queue = spread(points, () => chance.next());
+  const names = new Set(points.map(nameOf));
+  const until = performance.now() + (bound ?? (values.short ? 60_000 : Infinity));
+  const least = values.short || bound !== undefined ? names.size : points.length;
+  console.log(`${points.length} visits of ${names.size} fault points`);
+  const results: BoundaryResult[] = [...clean];
+  let taken = 0;
+  const worker = async (): Promise<void> => {
+    while (taken < queue.length && (performance.now() < until || taken < least)) {
+      const point = queue[taken];
+      taken += 1;
+      if (point === undefined) return;
+      const result = await tryPoint(root, point);
+      results.push(result);
+      done(result.trial, `${point.life} life, ${point.at}`);
+      if (taken % 100 === 0) console.log(`  ${taken} of ${queue.length} tried`);
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, worker));
+  const hit = results.filter(({ wasKilled }) => wasKilled);
+  const hitNames = new Set(hit.map(({ point }) => (point ? nameOf(point) : '')));
+  const tried = `${hit.length} kills at ${hitNames.size} of ${names.size} points; ${taken - hit.length} visits did not come again`;
+  return { name: 'boundaries', tried, trials: results.map(({ trial }) => trial) };
+}
+
+async function randomKills(): Promise<Part> {
+  const until = performance.now() + (bound ?? (values.short ? 20_000 : 600_000));
+  const chance = new Chance(seed + 1);
+  const onTrial = (trial: Trial): void => done(trial, 'random kills');
+  const { trials, kills, workerKills } = await killAtRandom(root, { chance, until, onTrial });
+  const tried = `${kills} runtimes and ${workerKills} workers killed in ${trials.length} rounds`;
+  return { name: 'random kills', tried, trials };
+}
+
+async function smallDisk(): Promise<Part> {
+  const result = await fillTheDisk(root);
+  if (result.skipped !== null)
+    return { name: 'small disk', tried: '', trials: [], skipped: result.skipped };
+  const { trial, timesHeld } = result;
+  done(trial, 'small disk');
+  return { name: 'small disk', tried: `node held ${timesHeld} times`, trials: [trial] };
+}
+
+/** Says at once what went wrong, and keeps the folder only then. */
+function done(trial: Trial, what: string): void {
+  if (trial.violations.length === 0) return trial.remove();
+  console.log(`VIOLATION (${what}) in ${trial.folder}`);
+  for (const violation of trial.violations)
+    console.log(`  ${violation.kind}: ${violation.what.slice(0, 1000)}`);
+}
+
+function report(all: readonly Part[]): number {
+  let total = 0;
+  for (const { name, tried, trials, skipped } of all) {
+    if (skipped !== undefined) {
+      console.log(`\n${name}: SKIPPED, ${skipped}`);
+      continue;
+    }
+    const found = trials.flatMap((trial) => trial.violations);
+    const recoveries = trials.flatMap((trial) => trial.recoveries).toSorted((a, b) => a - b);
+    const acknowledged = trials.reduce((sum, trial) => sum + trial.acknowledged, 0);
+    const counts = KINDS.map((kind) => `${kind} ${found.filter((v) => v.kind === kind).length}`);
+    console.log(`\n${name}: ${tried}`);
+    console.log(`  ${acknowledged} events acknowledged; ${counts.join(', ')}`);
+    console.log(
+      `  recovery, from spawn to answers: median ${at(recoveries, 0.5)} ms, p99 ${at(recoveries, 0.99)} ms, longest ${at(recoveries, 1)} ms (${recoveries.length})`,
+    );
+    total += found.length;
+  }
+  console.log(`\n${total === 0 ? 'no violation' : `${total} violations`}`);
+  return total;
+}
+
+function at(sorted: readonly number[], share: number): number {
+  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? 0;
+}
