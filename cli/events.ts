@@ -35,7 +35,7 @@ interface EventFlags {
 export function command(): Command {
   const events = verb(
     'events',
-    'What happened, record by record: time, address, seq, type, detail. With --json one document a line.',
+    'What happened, record by record: time, address, seq, type, detail. With -f and --json one document a line.',
     'lazarus events -f\nlazarus events 5c0e6e08 --json',
   )
     .argument('[cell]', 'only of this mission: its id, or the first characters of it')
@@ -45,7 +45,13 @@ export function command(): Command {
     const missions = chooseMissions(flags.missions);
     const view = await readStatus(missions);
     const cellId = cell === undefined ? undefined : resolveCell(view, cell).cell_id;
-    const tell = (record: Read): void => print(flags.json ? toJson(record) : toText(record));
+    const whole = flags.json === true && !flags.follow;
+    let told = 0;
+    const tell = (record: Read): void => {
+      if (!whole) return print(flags.json ? toJson(record) : toText(record));
+      print(`${told === 0 ? '{"events": [' : ','}\n${toJson(record)}`); // streamed: history may be long
+      told += 1;
+    };
     let last = 0;
     const found: Read[] = [];
     for (const record of past(missions, view, cellId)) {
@@ -55,6 +61,7 @@ export function command(): Command {
     }
     if (flags.lines !== undefined)
       found.slice(-Math.max(1, Number(flags.lines) || 1)).forEach(tell);
+    if (whole) print(told === 0 ? '{"events": []}' : ']}');
     if (!flags.follow) return DONE;
     onStop(() => process.exit(DONE));
     for (;;) {

@@ -203,6 +203,9 @@ describe('with a node that runs', () => {
     const lines = (agentLog.json() as unknown as { lines: { text: string }[] }).lines;
     expect(lines.map(({ text }) => text).join('\n')).toContain('out| said');
     const past = await lazarus(missions, 'events', 'c');
+    const document = await lazarus(missions, 'events', 'c', '--json');
+    const history = (document.json() as unknown as { events: { type: string }[] }).events;
+    expect(history.map(({ type }) => type)).toContain('task.finished');
     expect(past.out.trim().split('\n').length).toBeGreaterThan(5);
     for (const { child } of [events, logs, watch]) child.kill('SIGINT');
     for (const { ended } of [events, logs, watch]) expect((await ended).code).toBe(0);
