@@ -118,7 +118,7 @@ export class CellDoor {
       this.#again.add(folder);
       return busy;
     }
-    const work = this.#lookUntilQuiet(folder).finally(() => this.#busy.delete(folder));
+    const work = this.#lookUntilQuiet(folder);
     this.#busy.set(folder, work);
     return work;
   }
@@ -153,6 +153,7 @@ export class CellDoor {
         this.#options.log.warn({ folder, error: toPlainError(error) }, 'cell folder not taken in');
       }
     } while (this.#again.has(folder) && !this.#stopped);
+    this.#busy.delete(folder); // in the same turn as the last question, so that nobody asks in vain in between
   }
 
   async #look(folder: string): Promise<void> {

@@ -20,6 +20,7 @@ import type {
   TaskStatusView,
 } from '../../actors/status.ts';
 import { cellAddress, lazarusAddress } from '../../machines/addresses.ts';
+import type { CellContext } from '../../machines/cell-context.ts';
 import type { JsonObject } from '../../machines/json.ts';
 import { put } from './cell-files.ts';
 import { eventually } from './eventually.ts';
@@ -125,7 +126,13 @@ export class TestNode {
 
   /** An edit that the runtime answers by changing the file, and that answer. */
   async request(cellId: string, path: string, change: JsonObject): Promise<void> {
-    const { _rev: before } = this.json(cellId, path);
+    const before = await eventually(() => {
+      // A status counts only in an edit of what the file says at present: let a projection under way arrive first.
+      const { _rev } = this.json(cellId, path);
+      const { context } = this.node.kernel.system.read(cellAddress(cellId)).snapshot;
+      if ((context as CellContext).files[path]?.rev !== _rev) throw new Error(`${path} is behind`);
+      return _rev;
+    });
     this.edit(cellId, path, change);
     await eventually(() => {
       if (this.json(cellId, path)['_rev'] === before) throw new Error(`${path} is not answered`);
