@@ -96,10 +96,6 @@ export class EffectRunner {
     this.#definitions.set(`${machine}.${src}`, definition as unknown as EffectDefinition);
   }
 
-  get runningCount(): number {
-    return this.#running.size;
-  }
-
   /** From now on nothing is started; intents stay in the journal for the next life. */
   suspend(): void {
     this.#suspended = true;
@@ -120,10 +116,6 @@ export class EffectRunner {
   /** Lists one that an earlier life began: for a node that starts no effects and so finds nothing out by itself. */
   listDoubtful(effect: DoubtfulEffect): void {
     this.#doubtful.set(effect.key, effect);
-  }
-
-  isInDoubt(key: string): boolean {
-    return this.#doubtful.has(key);
   }
 
   /** E1. An effect that is running already (its actor was dropped and restored) is only attached again. */

@@ -13,6 +13,7 @@ import { homeCell } from '../machines/addresses.ts';
 import { RuntimeError } from '../machines/errors.ts';
 import { isJsonObject } from '../machines/json.ts';
 import type { Checkpoint, CopyRecord, StoredCheckpoint } from '../machines/persisted.ts';
+import { copyFiles, COPY_LIMIT, readCellCopy } from './journal-copy.ts';
 import { faultPoint, syncFolderSync } from './durable.ts';
 import { encodeBatch, readBatches } from './journal-format.ts';
 import {
@@ -60,14 +61,13 @@ export class CellStore {
     if (root === undefined) return undefined;
     const paths = checkpointPaths(address);
     const newest = readText(root, paths.state);
-    const problem = newest === undefined ? undefined : 'unsound';
     const parsed = newest === undefined ? undefined : parseCheckpoint(newest, address);
     if (parsed) return { checkpoint: parsed, older: false };
     for (const seq of olderSeqs(root, paths.folder)) {
       const checkpoint = parseCheckpoint(readText(root, paths.older(seq)) ?? '', address);
       if (checkpoint) return { checkpoint, older: true };
     }
-    if (problem === undefined) return undefined;
+    if (newest === undefined) return undefined;
     throw new RuntimeError(
       `${join(root, paths.state)} is damaged, and no older checkpoint is sound`,
       {
@@ -100,15 +100,12 @@ export class CellStore {
   readCopy(address: string, afterSeq: number): string[] {
     const root = this.#folders.folderOf(homeCell(address));
     if (root === undefined) return [];
-    const prefix = `{"a":"${address}",`;
     const bySeq = new Map<number, string>();
-    for (const name of copyFiles(root))
-      for (const batch of readBatches(readInside(root, `${cellPath.journal}/${name}`, COPY_LIMIT)))
-        for (const line of 'lines' in batch ? batch.lines : [])
-          if (line.startsWith(prefix)) {
-            const seq = (JSON.parse(line) as { n: number }).n;
-            if (seq > afterSeq) bySeq.set(seq, line);
-          }
+    for (const record of readCellCopy(root)) {
+      if (record.address !== address) continue;
+      const seq = (JSON.parse(record.line) as { n: number }).n;
+      if (seq > afterSeq) bySeq.set(seq, record.line);
+    }
     return [...bySeq].toSorted(([a], [b]) => a - b).map(([, line]) => line);
   }
 
@@ -159,8 +156,6 @@ export class CellStore {
   }
 }
 
-const COPY_LIMIT = { maxBytes: 512 << 20 };
-
 function encodeCheckpoint(checkpoint: Checkpoint): string {
   const text = JSON.stringify(checkpoint);
   return `{"sha256":"${sha256(text)}",${text.slice(1)}\n`;
@@ -206,13 +201,6 @@ function keepAs(present: string, kept: string): void {
   } catch (error) {
     if (!hasCode(error, 'EEXIST')) throw error; // kept by an earlier try that a crash cut off
   }
-}
-
-function copyFiles(root: string): string[] {
-  return (listInside(root, cellPath.journal) ?? [])
-    .map(({ name }) => name)
-    .filter((name) => /^[0-9]{15}\.wal$/.test(name))
-    .toSorted();
 }
 
 interface CopyEnd {

@@ -7,10 +7,6 @@ export const SYSTEM_CELL_ID = '00000000-0000-4000-8000-6c617a617275';
 /** Ids that people may not use: they name files of ours (`logs/mission.log`). */
 export const RESERVED_IDS: ReadonlySet<string> = new Set(['mission']);
 
-export function isValidId(id: string): boolean {
-  return ID_PATTERN.test(id) && !RESERVED_IDS.has(id);
-}
-
 export const cellAddress = (cellId: string): string => `cell/${cellId}`;
 export const agentAddress = (cellId: string, agentId: string): string =>
   `cell/${cellId}/agent/${agentId}`;
