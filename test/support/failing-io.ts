@@ -1,6 +1,6 @@
-/** The journal's file operations, failing on command as a full or broken disk would. */
-import { fileSystem } from '../../cells/journal-segment.ts';
+/** A disk for the kernel's tests that fails on command, with the code named then, as a full or broken one would. */
 import type { JournalIo } from '../../cells/journal-segment.ts';
+import { BreakableDisk } from './journal.ts';
 
 export interface FailingDisk {
   io: JournalIo;
@@ -9,25 +9,26 @@ export interface FailingDisk {
 }
 
 export function failingIo(): FailingDisk {
-  let code: string | undefined;
-  const check = (): void => {
-    if (code !== undefined)
-      throw Object.assign(new Error(`${code}: from the test's disk`), { code });
+  let code = 'EIO';
+  const error = (): Error => Object.assign(new Error(`${code}: from the test's disk`), { code });
+  const fail = (): never => {
+    throw error();
   };
-  const io: JournalIo = {
-    ...fileSystem,
-    openSync: (...args) => (check(), fileSystem.openSync(...args)),
-    writeSync: (...args) => (check(), fileSystem.writeSync(...args)),
-    write: async (...args) => {
-      check();
-      return fileSystem.write(...args);
+  const disk = new BreakableDisk({
+    openSync: fail,
+    writeSync: fail,
+    write: () => Promise.reject(error()),
+    fdatasyncSync: fail,
+    fdatasync: (_fd, done) => void setImmediate(done, error()),
+  });
+  return {
+    io: disk.io,
+    fail(name) {
+      code = name;
+      disk.isBroken = true;
     },
-    fdatasyncSync: (fd) => (check(), fileSystem.fdatasyncSync(fd)),
-    fdatasync: (fd, done) => {
-      if (code === undefined) return fileSystem.fdatasync(fd, done);
-      const error = Object.assign(new Error(`${code}: from the test's disk`), { code });
-      setImmediate(() => done(error));
+    mend() {
+      disk.isBroken = false;
     },
   };
-  return { io, fail: (name) => (code = name), mend: () => (code = undefined) };
 }
