@@ -56,14 +56,25 @@ export class Actor {
   resident: Resident | undefined;
   /** Records read at start that are to be folded when it wakes. */
   tail: string[] | undefined;
-  /** Its newest records cannot be read any more (losses.ts). */
-  lost: { upTo: number; reason: string } | undefined;
+  /** Its newest records, up to that seq, cannot be read any more, or may not be (losses.ts). */
+  lost:
+    | {
+        upTo: number;
+        reason: string;
+        /** A person has said that it may go on from what is left. */
+        accepted?: true;
+        /** No record of it is known at all. */
+        isUnknown?: true;
+      }
+    | undefined;
   hold: Hold | undefined;
   /** Records that came while it was held: in the journal, not yet applied. */
   backlog: EventRecord[] | undefined;
   /** Last committed state of an actor that was dropped because the journal failed; readers get this. */
   frozen: Committed | undefined;
   stopped = false;
+  /** Stopped by a record that is not durable yet: readers see it as it was (P1). */
+  stopping = false;
   checkpointing: Promise<void> | undefined;
 
   constructor(address: string) {
@@ -71,15 +82,23 @@ export class Actor {
     this.prefix = recordPrefix(address);
   }
 
+  /** Stopped, and durably so. */
+  get isGone(): boolean {
+    return this.stopped && !this.stopping;
+  }
+
   /** Whether the outside may know of it. */
   get isShown(): boolean {
-    return !this.stopped && this.resident?.isCommitted !== false;
+    return !this.isGone && this.resident?.isCommitted !== false;
   }
 
   heldError(): RuntimeError {
     return new RuntimeError(`${this.address} is held: ${this.hold?.reason ?? 'unknown reason'}`, {
       code: 'ACTOR_HELD',
-      hint: 'Its records are kept. `lazarus status` names what is wrong.',
+      hint:
+        this.hold?.code === 'JOURNAL_CORRUPT'
+          ? `Put the damaged file back from a backup while no node runs, or go on without what is lost: \`lazarus cell release ${this.address}\`.`
+          : 'Its records are kept. `lazarus status` names what is wrong.',
     });
   }
 }

@@ -48,6 +48,11 @@ export class CommitQueue {
     return this.#items.length - this.#head;
   }
 
+  /** Of the newest entry; undefined when nothing waits. */
+  get lastLsn(): number | undefined {
+    return this.size === 0 ? undefined : this.#items.at(-1)?.lsn;
+  }
+
   push(item: Queued): void {
     this.#items.push(item);
   }

@@ -6,9 +6,11 @@
  *    `started` record first, so that "never started" is known; once started, only what `recover` finds out counts (P4).
  * E3 An effect whose outcome nobody knows is in doubt: it delivers nothing, stays listed, and waits for `settle`.
  * E4 An effect that its machine has left is aborted and delivers nothing, whatever it returns later.
+ * E5 A cell that leaves this node has nothing of it started any more, and what runs is ended before its state is handed on.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { faultPoint } from '../cells/durable.ts';
+import { homeCell } from '../machines/addresses.ts';
 import { RuntimeError, toPlainError } from '../machines/errors.ts';
 import type { PlainError } from '../machines/errors.ts';
 import type { JsonObject, JsonValue } from '../machines/json.ts';
@@ -84,7 +86,9 @@ export class EffectRunner {
   readonly #running = new Map<string, Running>();
   readonly #doubtful = new Map<string, DoubtfulEffect>();
   readonly #host: EffectHost;
-  readonly #finished = new Set<Promise<void>>();
+  /** With the address of each one's actor. */
+  readonly #finished = new Map<Promise<void>, string>();
+  readonly #withheld = new Set<string>();
   #suspended = false;
 
   constructor(host: EffectHost) {
@@ -101,11 +105,28 @@ export class EffectRunner {
     this.#suspended = true;
   }
 
-  /** Resolves when no effect of this kind runs any more, or after `timeoutMs`. */
-  async drained(src: string, timeoutMs: number): Promise<void> {
+  /** E5. As `suspend` for the actors of one cell; intents stay in its checkpoints for whoever goes on with it. */
+  withhold(cellId: string): void {
+    this.#withheld.add(cellId);
+  }
+
+  isWithheld(cellId: string): boolean {
+    return this.#withheld.has(cellId);
+  }
+
+  /** The cell stays: what its actors wait for is started by `goLive`. */
+  unwithhold(cellId: string): void {
+    this.#withheld.delete(cellId);
+  }
+
+  /** Resolves when no effect of this kind (of this cell, if named) runs any more, or after `timeoutMs`. */
+  async drained(src: string, timeoutMs: number, cellId?: string): Promise<void> {
     const deadline = performance.now() + timeoutMs;
     const isRunning = (): boolean =>
-      [...this.#running.values()].some(({ invoke }) => invoke.src === src);
+      [...this.#running.values()].some(
+        ({ invoke, address }) =>
+          invoke.src === src && (cellId === undefined || homeCell(address) === cellId),
+      );
     while (isRunning() && performance.now() < deadline) await sleep(10);
   }
 
@@ -125,7 +146,7 @@ export class EffectRunner {
     { invokeId, invoke, restarted }: { invokeId: string; invoke: Invoke; restarted: boolean },
   ): void {
     const key = effectKey(address, invoke.seq, invokeId);
-    if (this.#suspended) return;
+    if (this.#suspended || this.#withheld.has(homeCell(address))) return;
     const already = this.#running.get(key);
     if (already) return this.#offer(key, already);
     const definition = this.#definitions.get(`${machine}.${invoke.src}`);
@@ -150,7 +171,7 @@ export class EffectRunner {
         this.#offer(key, running);
       })
       .finally(() => this.#finished.delete(finished));
-    this.#finished.add(finished);
+    this.#finished.set(finished, address);
   }
 
   /** E4. */
@@ -172,7 +193,16 @@ export class EffectRunner {
   /** Ends everything that runs and waits until each effect has returned. Their intents stay in the journal. */
   async close(): Promise<void> {
     for (const key of this.#running.keys()) this.abort(key);
-    while (this.#finished.size > 0) await Promise.allSettled(this.#finished);
+    while (this.#finished.size > 0) await Promise.allSettled(this.#finished.keys());
+  }
+
+  /** E5. As `close`, for the actors of one cell. */
+  async endAll(cellId: string): Promise<void> {
+    for (const effects of [this.#running, this.#doubtful])
+      for (const [key, { address }] of effects) if (homeCell(address) === cellId) this.abort(key);
+    const left = (): Promise<void>[] =>
+      [...this.#finished].filter(([, of]) => homeCell(of) === cellId).map(([promise]) => promise);
+    while (left().length > 0) await Promise.allSettled(left());
   }
 
   /** The `output` a settlement as done delivers. */
@@ -245,9 +275,9 @@ export class EffectRunner {
     for (;;) {
       if (context.signal.aborted) return 'in_doubt'; // nobody waits for it any more
       try {
-        faultPoint('effect.before-run');
+        faultPoint(`effect.${running.invoke.src}.before-run`);
         const output = await definition.run(context);
-        faultPoint('effect.after-run');
+        faultPoint(`effect.${running.invoke.src}.after-run`);
         return { kind: 'done', output };
       } catch (thrown) {
         const unknown = thrown instanceof RuntimeError && thrown.code === 'OUTCOME_UNKNOWN';

@@ -4,49 +4,18 @@
  */
 import { RuntimeError } from '../machines/errors.ts';
 import type { PlainError } from '../machines/errors.ts';
+import { jsonEqual } from '../machines/json.ts';
 import type { JsonObject, JsonValue } from '../machines/json.ts';
 import { Resident } from './actor.ts';
 import type { Actor } from './actor.ts';
-import type { Launch, Queued, Receipt } from './commit-queue.ts';
+import type { Receipt } from './commit-queue.ts';
 import type { DoubtfulEffect, EffectRunner } from './effects.ts';
 import { snapshotBody } from './fold.ts';
 import type { ActorState } from './fold.ts';
 import type { MachineRegistry } from './logic.ts';
-import { effectKey } from './records.ts';
+import { effectKey, JUMP } from './records.ts';
 import type { Invoke } from './records.ts';
-
-/** A record that was appended and not yet committed. */
-export interface Appended {
-  lsn: number;
-  seq: number;
-  at: number;
-  up: number;
-}
-
-/** What waits for a record's commit. */
-export interface Waiting extends Partial<Pick<Queued, 'outputs' | 'resolve' | 'reject' | 'error'>> {
-  event?: { type: string } & JsonObject;
-  plain?: PlainError;
-}
-
-/** The part of the system's synchronous turn that an intervention takes part in; see system.ts. */
-export interface Turn {
-  /** `rest`: the record's own members as JSON text, each after a comma. */
-  append(actor: Actor, rest: string): Appended;
-  enqueue(actor: Actor, resident: Resident, appended: Appended, waiting: Waiting): void;
-  post(
-    actor: Actor,
-    event: { type: string } & JsonObject,
-    resolve: (receipt: Receipt) => void,
-    reject: (error: Error) => void,
-  ): void;
-  arm(actor: Actor, invokeId: string, invoke: Invoke): void;
-  abortAll(actor: Actor, resident: Resident): Launch[];
-  goLive(actor: Actor, resident: Resident): void;
-  drain(): void;
-  wake(actor: Actor): Resident;
-  require(address: string): Actor;
-}
+import type { Turn } from './turn.ts';
 
 export type Verdict =
   { kind: 'done' } | { kind: 'failed'; error: PlainError } | { kind: 'not_started' };
@@ -118,7 +87,10 @@ export class Interventions {
     });
   }
 
-  /** A journaled return to an earlier state: dedupe and outcomes stay as they are (DESIGN 4). */
+  /**
+   * A journaled return to an earlier state: dedupe and outcomes stay as they are (DESIGN 4), and an effect that both states
+   * wait for goes on under its key: it may have run, and must not begin anew.
+   */
   rollBack(
     address: string,
     earlier: { seq: number; snapshot: JsonValue },
@@ -130,16 +102,18 @@ export class Interventions {
       const resident = this.#turn.wake(actor);
       const { logic } = resident.state;
       const seq = actor.seq + 1;
+      const pending = Object.entries(pendingIn(earlier.snapshot));
+      const kept = new Map(pending.flatMap(([id, wanted]) => goesOn(resident, id, wanted)));
       const invokes = Object.fromEntries(
-        Object.entries(pendingIn(earlier.snapshot)).map(([id, { src, input }]) => [
-          id,
-          { src, input, seq },
-        ]),
+        pending.map(([id, { src, input }]) => [id, kept.get(id) ?? { src, input, seq }]),
       );
       const body = { snapshot: earlier.snapshot, invokes, dedupe: resident.state.dedupe.toJSON() };
       const rest = `,"k":"rolled_back","m":"${logic.id}","h":"${logic.hash}","to":${earlier.seq},"reason":${JSON.stringify(reason)},"e":${JSON.stringify(body)}`;
       const queued = this.#turn.append(actor, rest);
-      const launches: Launch[] = this.#turn.abortAll(actor, resident);
+      const keys = new Set([...kept].map(([id, invoke]) => effectKey(address, invoke.seq, id)));
+      const launches = this.#turn
+        .abortAll(actor, resident)
+        .filter((launch) => launch.kind !== 'abort' || !keys.has(launch.key));
       resident.state = {
         ...resident.state,
         snapshot: logic.restore(structuredClone(earlier.snapshot)),
@@ -148,7 +122,8 @@ export class Interventions {
       };
       for (const [invokeId, invoke] of Object.entries(invokes)) {
         if (invoke.src === 'waitUntil') this.#turn.arm(actor, invokeId, invoke);
-        else launches.push({ kind: 'start', invokeId, invoke, machine: logic.name });
+        else if (!kept.has(invokeId))
+          launches.push({ kind: 'start', invokeId, invoke, machine: logic.name });
       }
       this.#turn.enqueue(actor, resident, queued, { resolve, reject, outputs: launches });
       this.#turn.drain();
@@ -161,7 +136,7 @@ export class Interventions {
       const { logic } = state;
       actor.seq = Math.max(actor.seq, state.seq);
       const body = JSON.stringify(snapshotBody(state));
-      const rest = `,"k":"snapshot","m":"${logic.id}","h":"${logic.hash}","e":${body}`;
+      const rest = `,"k":"snapshot","m":"${logic.id}","h":"${logic.hash}","e":${body}${JUMP}`;
       const queued = this.#turn.append(actor, rest);
       const resident = new Resident({ ...state, seq: queued.seq }, queued.up);
       resident.isCommitted = false;
@@ -205,6 +180,17 @@ export class Interventions {
       next = this.#registry.upgrade(resident.state.logic);
     }
   }
+}
+
+/** The effect that runs under this id already, if it is the very one that is wanted. */
+function goesOn(
+  { state }: Resident,
+  id: string,
+  { src, input }: { src: string; input: JsonValue },
+): [string, Invoke][] {
+  const present = state.invokes[id];
+  const isSame = present?.src === src && src !== 'waitUntil' && jsonEqual(present.input, input);
+  return present && isSame ? [[id, present]] : [];
 }
 
 /** The effects a persisted snapshot waits for. */

@@ -1,39 +1,35 @@
 /**
- * The actor system together with its journal: opening, failing and reopening, keeping short what a restart must read.
+ * The actor system together with its journal: how it opens on a folder, and how it closes. What it does in between to keep
+ * a restart short is upkeep.ts, what it does after a failed write reopening.ts.
  *
- * K1 A segment is dropped only when every actor with records in it has a durable checkpoint past them and every cell has
- *    its own copy of them (order: checkpoints, copies, index, drop; each step can be repeated after a crash).
- * K2 The journal is bounded: above `journalBound` bytes the doors answer BUSY until upkeep has caught up (P8).
- * K3 Idle actors leave memory once a checkpoint covers them; effects keep an actor awake, timers do not.
+ * K1 Nothing is taken before recovery knows what is missing, and that is durable: losses.ts.
+ * K2 A clean stop leaves everything in the cells' own folders that they can take; `unsaved` names the cells that could not.
  */
-import { mkdirSync, readFileSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { Journal } from '../cells/journal.ts';
 import type { JournalOptions } from '../cells/journal.ts';
-import { readSegments } from '../cells/journal-reader.ts';
-import { writeWhole } from '../cells/durable.ts';
-import { cellAddress, homeCell } from '../machines/addresses.ts';
 import { RuntimeError } from '../machines/errors.ts';
-import type { JsonValue } from '../machines/json.ts';
 import { Actor } from './actor.ts';
 import { startClock } from './clock.ts';
-import type { Instant } from './clock.ts';
+import type { ActorState } from './fold.ts';
 import type { MachineRegistry } from './logic.ts';
-import { findActors, Restorer, writeNodeIndex } from './recovery.ts';
-import type { Found, IndexedActor } from './recovery.ts';
+import { judgeLosses } from './loss-accounting.ts';
+import type { LossEvidence } from './loss-accounting.ts';
+import { markLost } from './losses.ts';
+import { findActors, Restorer } from './recovery.ts';
+import type { Found } from './recovery.ts';
 import { decodeRecord } from './records.ts';
-import type { SnapshotBody } from './records.ts';
-import type { ActorStore } from './store.ts';
-import type { CopyRecord } from '../machines/persisted.ts';
+import { Reopening } from './reopening.ts';
 import { ActorSystem } from './system.ts';
 import type { Limits, SystemLog } from './system.ts';
+import { Upkeep } from './upkeep.ts';
+import type { UpkeepOptions } from './upkeep.ts';
+import { UptimeFile } from './uptime-file.ts';
 
-export interface KernelOptions {
+export interface KernelOptions extends UpkeepOptions {
   registry: MachineRegistry;
-  store: ActorStore;
-  journalFolder: string;
-  indexFile: string;
-  /** Tells how long the node was up before a crash; rewritten every few seconds. */
+  /** See uptime-file.ts. */
   uptimeFile: string;
   nodeId: string;
   /** Makes a higher epoch than the given one durable and returns it. */
@@ -41,34 +37,23 @@ export interface KernelOptions {
   log: SystemLog;
   limits?: Partial<Limits>;
   segmentBytes?: number;
-  /** Default 1 GiB. */
-  journalBound?: number;
-  /** An actor idle for so long leaves memory, ms. Default 60,000; Infinity: never. */
-  idleMs?: number;
-  /** Oldest a working actor's checkpoint may be, ms. Default 300,000. */
-  checkpointIntervalMs?: number;
   journalIo?: JournalOptions['io'];
   /** Called before an actor of a cell is brought into memory, and so before it may write records. */
   beforeWake?: (address: string) => void;
+  /** Called once, with the actors that are known, before any of their folders is looked at. */
+  placeCells?: (addresses: readonly string[]) => void;
+  /** See loss-accounting.ts; asked only when the journal is damaged. */
+  uncleanCells?: LossEvidence['uncleanCells'];
 }
-
-const UPKEEP_MS = 5000;
-const REOPEN_MS = 1000;
-/** Removed cells that are remembered. */
-const MAX_AWAY = 1000;
-/** Checkpoints written at once. */
-const WIDTH = 8;
 
 export class Kernel {
   readonly system: ActorSystem;
   readonly found: Found;
   readonly #options: KernelOptions;
   readonly #restorer: Restorer;
+  readonly #reopening: Reopening;
   #journal: Journal | undefined;
-  #upkeep: NodeJS.Timeout | undefined;
-  #reopening: NodeJS.Timeout | undefined;
-  #lost = new Set<Actor>();
-  #compacting: Promise<void> | undefined;
+  #parts: { upkeep: Upkeep; uptime: UptimeFile } | undefined;
   #closed = false;
   #wokenAll: Promise<void> = Promise.resolve();
 
@@ -76,7 +61,6 @@ export class Kernel {
     this.#options = options;
     this.found = found;
     const { registry, store, journalFolder, log } = options;
-    const latest = latestInstant(this.found.latest, options.uptimeFile);
     this.#restorer = new Restorer({
       registry,
       store,
@@ -88,11 +72,19 @@ export class Kernel {
       registry,
       log,
       epoch,
-      clock: startClock(latest),
+      clock: startClock(this.found.latest),
       ...(options.limits ? { limits: options.limits } : {}),
       restore: (actor) => this.#restorer.restore(this.system, actor),
       peek: (actor) => this.#restorer.peek(actor),
       lookUp: (address) => this.adopt(address),
+    });
+    this.#reopening = new Reopening({
+      system: this.system,
+      journal: () => this.#journal,
+      log,
+      durable: () => findActors(options).actors,
+      adopt: (address) => this.adopt(address),
+      wake: (actor) => this.#tryWake(actor),
     });
     for (const [address, actor] of this.found.actors) this.system.actors.set(address, actor);
   }
@@ -101,31 +93,72 @@ export class Kernel {
   static async open(options: KernelOptions): Promise<Kernel> {
     mkdirSync(options.journalFolder, { recursive: true });
     const found = findActors(options);
+    const living = [...found.actors.values()].filter(({ stopped }) => !stopped);
+    options.placeCells?.(living.map(({ address }) => address));
+    const bad = judgeLosses(found, options);
+    await found.losses.save(); // K1
     const epoch = await options.raiseEpoch(found.journal.lastEpoch);
     const kernel = new Kernel(options, found, epoch);
-    const { nodeId: node, journalFolder: folder, segmentBytes, journalIo } = options;
-    kernel.#journal = await Journal.open(
+    await kernel.#open();
+    kernel.#tellDamage(bad);
+    return kernel;
+  }
+
+  async #open(): Promise<void> {
+    const { system, found } = this;
+    const { nodeId: node, journalFolder: folder, segmentBytes, journalIo, log } = this.#options;
+    const journal = await Journal.open(
       {
         folder,
         node,
-        epoch,
+        epoch: system.epoch,
         ...(segmentBytes === undefined ? {} : { segmentBytes }),
         ...(journalIo === undefined ? {} : { io: journalIo }),
-        onCommit: ({ lastLsn }) => kernel.system.onCommit(lastLsn),
-        onFailure: (error) => kernel.#failed(error),
+        onCommit: ({ lastLsn }) => system.onCommit(lastLsn),
+        onFailure: (error) => this.#reopening.failed(error),
+        onRoll: () => void this.#parts?.uptime.write(),
       },
-      kernel.found.journal,
+      found.journal,
     );
-    kernel.system.attachJournal(kernel.#journal);
-    for (const timer of kernel.found.index.timers) {
-      const actor = kernel.system.actors.get(timer.address);
-      if (actor && actor.tail === undefined) kernel.system.timers.arm(timer);
+    this.#journal = journal;
+    const parts = { clock: system.clock, journal, log, begin: found.begin };
+    const uptime = new UptimeFile(this.#options.uptimeFile, parts);
+    const { losses, index } = found;
+    const { copied = 0 } = index;
+    const upkeep = new Upkeep(this.#options, { system, journal, uptime, losses, copied });
+    this.#parts = { upkeep, uptime };
+    system.attachJournal(journal);
+    for (const timer of found.index.timers) {
+      const actor = system.actors.get(timer.address);
+      if (actor && actor.tail === undefined) system.timers.arm(timer);
     }
-    for (const region of kernel.found.journal.corrupt)
-      options.log.warn({ ...region }, 'journal has a bad region; actors with a gap are held');
-    kernel.#upkeep = setInterval(() => void kernel.#keepUp(), UPKEEP_MS);
-    kernel.#upkeep.unref();
-    return kernel;
+    system.on('released', (address) => {
+      this.#accepted(address).catch((error: unknown) => {
+        log.warn({ address, error: String(error) }, 'an accepted loss is not noted yet');
+      });
+    });
+    await uptime.write();
+    upkeep.start();
+  }
+
+  /** Once for each region. */
+  #tellDamage(regions: Found['journal']['corrupt']): void {
+    const { log } = this.#options;
+    const { losses, journal } = this.found;
+    for (const place of journal.mended)
+      log.warn({ ...place }, 'one bit of the journal had turned; it is read as it was written');
+    for (const { region, actors, unaccounted } of losses.verdicts) {
+      if (!regions.includes(region)) continue;
+      const held = Object.keys(actors);
+      const fields = { ...region, unaccounted, held: held.length, actors: held.slice(0, 20) };
+      log.warn(fields, 'journal has a bad region; actors with a gap are held, and those named');
+    }
+  }
+
+  async #accepted(address: string): Promise<void> {
+    await this.system.settled();
+    this.found.losses.accepted(address);
+    await this.found.losses.save();
   }
 
   /** Wakes every actor that had effects pending or records since its checkpoint, a slice at a time, then starts timers. */
@@ -156,20 +189,27 @@ export class Kernel {
     this.system.actors.set(address, actor);
     try {
       const stored = this.#options.store.readCheckpoint(address);
+      const lost = this.found.losses.ofUnknown(address, stored?.checkpoint.seq ?? 0);
+      if (lost) {
+        this.#options.log.warn({ address }, 'an actor of this name may be lost');
+        markLost(actor, stored === undefined ? { ...lost, isUnknown: true } : lost);
+      }
       if (stored === undefined) {
+        if (lost) return actor;
         this.system.actors.delete(address);
         return undefined;
       }
       const { machine, version, seq, stopped } = stored.checkpoint;
       actor.machine = `${machine}@${version}`;
       actor.checkpointSeq = seq;
-      actor.seq = seq;
-      actor.stopped = stopped === true;
+      actor.seq = Math.max(actor.seq, seq);
+      actor.stopped = stopped === true && lost === undefined;
       const copy = this.#options.store.readCopy(address, seq);
       if (copy.length > 0) {
         actor.tail = copy;
-        actor.seq = decodeRecord(copy.at(-1) as string).n;
+        actor.seq = Math.max(actor.seq, decodeRecord(copy.at(-1) as string).n);
       }
+      this.system.expectJump(actor);
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       this.system.holdActor(actor, { code: 'CHECKPOINT_CORRUPT', reason });
@@ -179,13 +219,19 @@ export class Kernel {
 
   /**
    * An actor that was stopped because its folder was gone lives on: the folder is back. False, and it stays stopped, when
-   * its newest records are not to be had any more.
+   * its newest records are not to be had any more. `amend`: what holds now and is not in its records. Its memory is there
+   * when the call returns, and it goes live when that is durable.
    */
-  async bringBack(address: string, from: 'journal' | 'folder'): Promise<boolean> {
+  async bringBack(
+    address: string,
+    from: 'journal' | 'folder',
+    amend: (state: ActorState) => void = () => {},
+  ): Promise<boolean> {
     const actor = this.system.actors.get(address);
     if (!actor?.stopped) return actor !== undefined;
     const state = this.#restorer.foldReturned(actor, from);
     if (state === undefined) return false;
+    amend(state);
     await this.system.bringBack(actor, state);
     return true;
   }
@@ -195,7 +241,7 @@ export class Kernel {
     const actor = this.system.actors.get(address);
     if (actor === undefined)
       throw new RuntimeError(`no actor lives at ${address}`, { code: 'ACTOR_UNKNOWN' });
-    return this.#checkpoint(actor);
+    return this.#upkeep.checkpoint(actor);
   }
 
   /** The last record that is on disk: readers of the journal's files show nothing beyond it (P1). */
@@ -205,229 +251,56 @@ export class Kernel {
 
   /** Bytes the journal occupies. */
   journalBytes(): number {
-    return (this.#journal?.segments() ?? []).reduce((sum, { bytes }) => sum + bytes, 0);
+    return this.#upkeep.journalBytes();
   }
 
-  /** K1. Also called by upkeep whenever a segment was closed. */
+  /** Upkeep does the same in time. */
   compact(): Promise<void> {
-    this.#compacting ??= this.#compact().finally(() => {
-      this.#compacting = undefined;
-    });
-    return this.#compacting;
+    return this.#upkeep.compact();
+  }
+
+  passivateIdle(): Promise<void> {
+    return this.#upkeep.passivateIdle();
+  }
+
+  /** K2. */
+  unsaved(): Set<string> {
+    return this.#upkeep.unsaved();
   }
 
   /** Clean stop: effects aborted, everything checkpointed, the journal closed. */
   async close(): Promise<void> {
     if (this.#closed) return;
-    this.#closed = true;
-    clearInterval(this.#upkeep);
-    clearTimeout(this.#reopening);
-    this.system.timers.stop();
+    this.#end();
     await this.#wokenAll;
     await this.system.effects.close();
-    await this.#compacting?.catch(() => undefined); // its error was logged where it was started
     if (this.system.failure === undefined) {
       await this.system.settled();
-      await this.#compact({ everything: true });
+      await this.#upkeep.finish().catch((error: unknown) => {
+        this.#options.log.warn({ error: String(error) }, 'not all could be tidied at the stop');
+      });
     }
     await this.#journal?.close();
+    await this.#parts?.uptime.write({ closed: this.system.failure === undefined });
   }
 
   /** Ends at once and leaves on disk what a killed process leaves: for a stop that must not wait. */
   async halt(): Promise<void> {
-    this.#closed = true;
-    clearInterval(this.#upkeep);
-    clearTimeout(this.#reopening);
-    this.system.timers.stop();
+    this.#end();
     this.system.removeAllListeners();
     await this.system.effects.close();
   }
 
-  async #checkpoint(actor: Actor): Promise<void> {
-    while (actor.checkpointing) await actor.checkpointing;
-    if (actor.firstDirtyLsn === 0 || actor.hold) return;
-    const firstDirtyLsn = actor.firstDirtyLsn;
-    const write = this.#writeCheckpoint(actor)
-      .catch((error: unknown) => {
-        actor.firstDirtyLsn = firstDirtyLsn;
-        throw error;
-      })
-      .finally(() => {
-        actor.checkpointing = undefined;
-      });
-    actor.checkpointing = write;
-    return write;
+  #end(): void {
+    this.#closed = true;
+    this.#parts?.upkeep.stop();
+    this.#reopening.stop();
+    this.system.timers.stop();
   }
 
-  /** What comes after the capture is dirty again. */
-  async #writeCheckpoint(actor: Actor): Promise<void> {
-    const { system, options } = { system: this.system, options: this.#options };
-    const at = system.clock.now().at;
-    const stored = { format: 1 as const, address: actor.address, epoch: system.epoch, at };
-    const { seq } = actor;
-    if (actor.stopped) {
-      actor.firstDirtyLsn = 0;
-      await system.settled();
-      const [machine = '', version = '1'] = actor.machine.split('@');
-      const empty = { snapshot: null, invokes: {}, dedupe: EMPTY_DEDUPE };
-      const logic = { machine, version: Number(version), definitionHash: '' };
-      await options.store.writeCheckpoint({ ...stored, ...logic, ...empty, seq, stopped: true });
-    } else {
-      const { text, resident } = system.captureBody(actor);
-      actor.firstDirtyLsn = 0;
-      const { name: machine, version, hash: definitionHash } = resident.state.logic;
-      await system.settled(); // a checkpoint never runs ahead of the journal
-      const body = JSON.parse(text) as SnapshotBody;
-      await options.store.writeCheckpoint({
-        ...stored,
-        machine,
-        version,
-        definitionHash,
-        seq,
-        ...body,
-      });
-    }
-    actor.checkpointSeq = seq;
-    if (actor.resident) actor.resident.checkpointedAt = system.clock.now().up;
-  }
-
-  async #compact({ everything = false } = {}): Promise<void> {
-    const journal = this.#journal;
-    if (journal === undefined) return;
-    if (everything) await journal.roll();
-    const closed = journal.segments().filter((segment) => segment.closed);
-    const last = closed.at(-1);
-    if (last === undefined) return;
-    const upTo = last.lastLsn;
-    const isBehind = (actor: Actor): boolean =>
-      actor.firstDirtyLsn > 0 && actor.firstDirtyLsn <= upTo && actor.hold === undefined;
-    await inParallel([...this.system.actors.values()].filter(isBehind), (actor) =>
-      this.#checkpointOrKeep(actor),
-    );
-    await this.#copyRecords(upTo);
-    const keep = this.#oldestNeeded(upTo + 1);
-    await writeNodeIndex(this.#options.indexFile, this.#index(keep));
-    await journal.dropBefore(keep);
-  }
-
-  /** One that fails keeps its records in the journal and holds nobody else up; a stopped one without a folder needs none. */
-  async #checkpointOrKeep(actor: Actor): Promise<void> {
-    if (!this.#options.store.hasCell(homeCell(actor.address))) {
-      if (actor.stopped) actor.firstDirtyLsn = 0;
-      return;
-    }
-    try {
-      await this.#checkpoint(actor);
-    } catch (error) {
-      if (this.system.failure) throw error;
-      this.#options.log.warn(
-        { address: actor.address, error: String(error) },
-        'checkpoint not written',
-      );
-    }
-  }
-
-  /** Records that no checkpoint covers (of held actors, of failed writes) must stay in the journal. */
-  #oldestNeeded(lsn: number): number {
-    let oldest = lsn;
-    for (const actor of this.system.actors.values())
-      if (actor.firstDirtyLsn > 0) oldest = Math.min(oldest, actor.firstDirtyLsn);
-    return oldest;
-  }
-
-  async #copyRecords(upTo: number): Promise<void> {
-    const byCell = new Map<string, CopyRecord[]>();
-    let since = performance.now();
-    for (const { lsn, address, line } of readSegments(this.#options.journalFolder)) {
-      if (lsn > upTo) break;
-      const cell = homeCell(address);
-      const records = byCell.get(cell);
-      if (records) records.push({ lsn, line });
-      else byCell.set(cell, [{ lsn, line }]);
-      if (performance.now() - since > 10) {
-        await nextTurn();
-        since = performance.now();
-      }
-    }
-    await inParallel([...byCell], async ([cell, records]) => {
-      if (this.#options.store.hasCell(cell)) await this.#options.store.appendCopy(cell, records);
-    });
-  }
-
-  #index(lsn: number): Parameters<typeof writeNodeIndex>[1] {
-    const { store } = this.#options;
-    const away: IndexedActor[] = [];
-    const actors: IndexedActor[] = [];
-    for (const actor of this.system.actors.values()) {
-      const { address, machine, checkpointSeq: seq, resident } = actor;
-      if (actor.stopped && actor.firstDirtyLsn === 0) {
-        // Its checkpoint says so, unless its folder is away: should that come back, records are missing.
-        const isAway =
-          address === cellAddress(homeCell(address)) && !store.hasCell(homeCell(address));
-        if (isAway) away.push({ address, machine, seq: actor.seq, busy: false, stopped: true });
-        continue;
-      }
-      if (actor.checkpointSeq === 0) continue;
-      actors.push({
-        address,
-        machine,
-        seq,
-        busy: resident !== undefined && isBusy(resident.state.invokes),
-      });
-    }
-    actors.push(...away.slice(-MAX_AWAY));
-    return { format: 1, lsn, ...this.system.clock.now(), actors, timers: this.system.timers.all() };
-  }
-
-  async #keepUp(): Promise<void> {
-    if (this.#closed || this.system.failure) return;
-    const { up } = this.system.clock.now();
-    this.#boundJournal();
-    const { idleMs = 60_000, checkpointIntervalMs = 300_000, uptimeFile, log } = this.#options;
-    try {
-      await writeWhole(uptimeFile, `${JSON.stringify(this.system.clock.now())}\n`, {
-        sync: false,
-        what: 'uptime',
-      });
-      if ((this.#journal?.segments().filter((s) => s.closed).length ?? 0) > 0) await this.compact();
-      for (const actor of this.system.actors.values()) {
-        const { resident } = actor;
-        if (resident === undefined || actor.hold) continue;
-        const idle = up - resident.activeAt;
-        if (idle >= idleMs && !isBusy(resident.state.invokes)) await this.#passivate(actor);
-        else if (actor.firstDirtyLsn > 0 && up - resident.checkpointedAt >= checkpointIntervalMs)
-          await this.#checkpointOrKeep(actor);
-      }
-    } catch (error) {
-      log.warn({ error: String(error) }, 'upkeep failed; it is tried again');
-    }
-  }
-
-  /** K2. */
-  #boundJournal(): void {
-    const { journalBound = 1 << 30 } = this.#options;
-    const bytes = this.journalBytes();
-    this.system.closeDoors(
-      bytes > journalBound
-        ? `the journal has ${bytes} bytes, above its bound of ${journalBound}; checkpoints have to catch up`
-        : undefined,
-    );
-  }
-
-  /** K3. */
-  async #passivate(actor: Actor): Promise<void> {
-    await this.#checkpoint(actor);
-    const { resident } = actor;
-    if (resident && actor.firstDirtyLsn === 0 && resident.uncommitted === 0)
-      actor.resident = undefined;
-  }
-
-  /** Passivates every idle actor now (benches and tests; upkeep does the same in time). */
-  async passivateIdle(): Promise<void> {
-    await inParallel([...this.system.actors.values()], async (actor) => {
-      if (actor.resident && !actor.hold && !isBusy(actor.resident.state.invokes))
-        await this.#passivate(actor);
-    });
+  get #upkeep(): Upkeep {
+    if (this.#parts === undefined) throw new Error('the kernel is not open yet');
+    return this.#parts.upkeep;
   }
 
   #tryWake(actor: Actor): void {
@@ -437,87 +310,4 @@ export class Kernel {
       if (!(error instanceof RuntimeError)) throw error; // ACTOR_HELD and ACTOR_UNKNOWN are on record already
     }
   }
-
-  // ---- journal failure (DESIGN 4, S5) ------------------------------------------------------------------------------
-
-  #failed(error: Error): void {
-    this.#options.log.warn(
-      { error: error.message },
-      'the journal cannot be written: the node is held',
-    );
-    for (const actor of this.system.onFailure(error)) this.#lost.add(actor);
-    this.#scheduleReopen();
-  }
-
-  #scheduleReopen(): void {
-    if (this.#closed) return;
-    this.#reopening = setTimeout(() => void this.#tryReopen(), REOPEN_MS);
-  }
-
-  async #tryReopen(): Promise<void> {
-    try {
-      await this.#journal?.reopen();
-    } catch (error) {
-      this.#options.log.warn({ error: String(error) }, 'the journal still cannot be written');
-      return this.#scheduleReopen();
-    }
-    const lost = [...this.#lost];
-    this.#lost.clear();
-    this.#rereadLost(lost);
-    this.system.resumeAfterFailure();
-    for (const actor of lost) if (this.system.has(actor.address)) this.#tryWake(actor);
-    this.#options.log.info({ restored: lost.length }, 'the journal is open again');
-  }
-
-  /** What the disk says about the actors whose memory was ahead of it. */
-  #rereadLost(lost: readonly Actor[]): void {
-    const { actors } = findActors(this.#options);
-    for (const actor of lost) {
-      const durable = actors.get(actor.address);
-      actor.resident = undefined;
-      if (durable === undefined) {
-        this.system.actors.delete(actor.address); // its first record here was lost with the batch
-        this.adopt(actor.address); // unless it came with its cell from elsewhere
-        continue;
-      }
-      const { seq, stopped, tail, machine, firstDirtyLsn, checkpointSeq } = durable;
-      const newer = Math.max(actor.checkpointSeq, checkpointSeq);
-      const durableSeq = Math.max(seq, newer);
-      Object.assign(actor, {
-        seq: durableSeq,
-        stopped,
-        tail,
-        machine,
-        firstDirtyLsn,
-        checkpointSeq: newer,
-      });
-    }
-  }
-}
-
-const EMPTY_DEDUPE = { senders: {}, streams: {}, ids: [], forgottenUpTo: 0 };
-
-const isBusy = (invokes: Readonly<Record<string, { src: string; input: JsonValue }>>): boolean =>
-  Object.values(invokes).some(({ src }) => src !== 'waitUntil');
-
-/** The uptime file survives a killed process, so an idle node's running time counts too. */
-function latestInstant(found: Instant, uptimeFile: string): Instant {
-  try {
-    const { at, up } = JSON.parse(readFileSync(uptimeFile, 'utf8')) as Partial<Instant>;
-    return { at: Math.max(found.at, Number(at) || 0), up: Math.max(found.up, Number(up) || 0) };
-  } catch {
-    return found; // absent before the first upkeep; damaged: the journal's own times are good enough
-  }
-}
-
-async function inParallel<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
-  let next = 0;
-  const worker = async (): Promise<void> => {
-    while (next < items.length) {
-      const item = items[next] as T;
-      next += 1;
-      await work(item);
-    }
-  };
-  await Promise.all(Array.from({ length: Math.min(WIDTH, items.length) }, worker));
 }

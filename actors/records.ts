@@ -14,6 +14,8 @@
  *   rolled_back  to seq, e {snapshot, reason}
  *   released     the actor was held until here
  *   stopped      e reason
+ * Any of them may end with j 1: it does not follow the actor's last record in this journal, and nothing is missing before
+ * it; the actor comes from elsewhere, or a loss was accepted.
  */
 import type { PlainError } from '../machines/errors.ts';
 import type { JsonObject, JsonValue } from '../machines/json.ts';
@@ -60,6 +62,19 @@ export type JournalRecord =
 /** The constant beginning of an actor's records. Addresses hold no character that JSON would escape. */
 export const recordPrefix = (address: string): string => `{"a":"${address}","n":`;
 
+/** The last member of a record that does not follow the one before. */
+export const JUMP = ',"j":1';
+export const isJumpLine = (line: string): boolean => line.endsWith(`${JUMP}}`);
+
+/** Cheap looks at the text, where thousands of lines are only counted. */
+export const seqOfLine = (line: string): number =>
+  Number(/^\{"a":"[^"]*","n":(\d+)/.exec(line)?.[1]);
+export const isInitLine = (line: string): boolean => INIT_LINE.test(line);
+/** An event that came while its actor was held (b). */
+export const isKeptLine = (line: string): boolean =>
+  line.startsWith(',"b":1', line.indexOf(',"e":') - ',"b":1'.length);
+const INIT_LINE = /^\{"a":"[^"]*","n":\d+,"p":\d+,"t":\d+,"u":\d+,"k":"init"/;
+
 /** `rest` is the text of the remaining members, beginning with a comma, without the closing brace. */
 export function encodeRecord(
   prefix: string,
@@ -88,3 +103,8 @@ export function toDeadline(input: JsonValue): Deadline {
 
 export const effectKey = (address: string, seq: number, invoke: string): string =>
   `${address}#${seq}#${invoke}`;
+
+/** Whether it waits for more than timers. */
+export const hasEffects = (
+  invokes: Readonly<Record<string, { src: string; input: JsonValue }>>,
+): boolean => Object.values(invokes).some(({ src }) => src !== 'waitUntil');

@@ -1,16 +1,14 @@
 /**
  * From disk to a live actor: node index + journal tail at start, checkpoint + tail for each actor when it wakes.
  *
- * R1 The node index is a cache of what every cell's checkpoints say, so that a start need not open 50,000 files. It is
- *    believed only with its hash; the journal from `lsn` on corrects it.
+ * R1 What the node's index says of an actor (node-index.ts) is corrected by the journal from the index's lsn on.
  * R2 An actor is restored from its newest sound checkpoint plus every record after it. A hole is filled from the cell's own
  *    copy; one that cannot be filled holds the actor with the reason, and only that actor.
+ * R3 Once a person has accepted a loss, what does not follow the state is left out, but for what came while it was held.
  */
-import { hash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { recoverJournal, readSegments } from '../cells/journal-reader.ts';
 import type { RecoveredJournal } from '../cells/journal-reader.ts';
-import { writeWhole } from '../cells/durable.ts';
 import { homeCell } from '../machines/addresses.ts';
 import { RuntimeError } from '../machines/errors.ts';
 import { Actor, Resident } from './actor.ts';
@@ -19,72 +17,55 @@ import type { Instant } from './clock.ts';
 import { foldRecord, rejectedSeqs, stateFrom } from './fold.ts';
 import type { ActorState } from './fold.ts';
 import type { MachineRegistry, Output } from './logic.ts';
-import { noteLosses } from './losses.ts';
-import { decodeRecord, isSnapshotLine } from './records.ts';
+import { Losses } from './losses.ts';
+import { readNodeIndex } from './node-index.ts';
+import type { NodeIndex } from './node-index.ts';
+import { decodeRecord, isKeptLine, isSnapshotLine, seqOfLine } from './records.ts';
+import type { Repost } from './messages.ts';
+import type { JournalRecord } from './records.ts';
 import type { ActorStore } from './store.ts';
 import type { StoredCheckpoint } from '../machines/persisted.ts';
 import type { ActorSystem } from './system.ts';
-import type { Timer } from './timers.ts';
+import { readUptime } from './uptime-file.ts';
 
-export interface IndexedActor {
-  address: string;
-  machine: string;
-  seq: number;
-  /** It waits for effects, so it must be awake while the node runs. */
-  busy: boolean;
-  /** A cell whose folder was taken away; `seq` is that of its end. */
-  stopped?: true;
-}
-
-export interface NodeIndex extends Instant {
-  format: 1;
-  /** Records from here on are not covered by the checkpoints the index speaks of. */
-  lsn: number;
-  actors: IndexedActor[];
-  timers: Timer[];
-}
-
-const EMPTY_INDEX: NodeIndex = { format: 1, lsn: 0, at: 0, up: 0, actors: [], timers: [] };
-
-export function readNodeIndex(path: string): { index: NodeIndex; problem: string | undefined } {
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (error) {
-    const missing = (error as NodeJS.ErrnoException).code === 'ENOENT';
-    return { index: EMPTY_INDEX, problem: missing ? undefined : String(error) };
-  }
-  const cut = text.indexOf('\n');
-  if (cut < 0 || text.slice(0, cut) !== sha256(text.slice(cut + 1)))
-    return { index: EMPTY_INDEX, problem: 'its hash does not match its content' };
-  return { index: JSON.parse(text.slice(cut + 1)) as NodeIndex, problem: undefined };
-}
-
-export async function writeNodeIndex(path: string, index: NodeIndex): Promise<void> {
-  const text = JSON.stringify(index);
-  await writeWhole(path, `${sha256(text)}\n${text}`, { sync: true, mode: 0o600, what: 'index' });
-}
-
-const sha256 = (text: string): string => hash('sha256', text);
+export { readNodeIndex, writeNodeIndex } from './node-index.ts';
+export type { IndexedActor, NodeIndex } from './node-index.ts';
 
 export interface Found {
   index: NodeIndex;
   indexProblem: string | undefined;
   journal: RecoveredJournal;
   actors: Map<string, Actor>;
-  /** The latest times any record or the index carries. */
+  /** The latest times that any record, the index or the uptime file carries. */
   latest: Instant;
+  /** Where the journal must begin, at the latest; 0: not known. */
+  begin: number;
+  /** Verdicts of earlier starts; those about what is newly found bad are loss-accounting.ts's. */
+  losses: Losses;
 }
 
-/** Reads index and journal; folds nothing yet. Changes nothing on disk. */
-export function findActors({
-  indexFile,
-  journalFolder,
-}: {
+interface Places {
   indexFile: string;
   journalFolder: string;
-}): Found {
+  /** Default: beside the index. */
+  uptimeFile?: string;
+}
+
+/** Reads index and journal; folds nothing yet. Changes nothing on disk. Call `judgeLosses` before an actor is folded. */
+export function findActors(places: Places): Found {
+  for (let tries = 1; ; tries += 1) {
+    const found = readAll(places);
+    if (found.journal.corrupt.length === 0 || tries >= 3) return found;
+    // A node that runs may have dropped what an older index says should be there.
+    if (readNodeIndex(places.indexFile).index.lsn === found.index.lsn) return found;
+  }
+}
+
+function readAll({ indexFile, journalFolder, uptimeFile }: Places): Found {
   const { index, problem } = readNodeIndex(indexFile);
+  const uptime = readUptime(uptimeFile ?? join(dirname(indexFile), 'uptime.json'));
+  const begin = index.lsn > 0 ? index.lsn : (uptime?.begin ?? 0);
+  const losses = new Losses(indexFile);
   const actors = new Map<string, Actor>();
   for (const { address, machine, seq, stopped } of index.actors) {
     const actor = new Actor(address);
@@ -97,6 +78,8 @@ export function findActors({
   let lastLine = '';
   const journal = recoverJournal(journalFolder, {
     fromLsn: index.lsn,
+    begin,
+    known: uptime?.journal,
     onRecord: ({ lsn, address, line }) => {
       let actor = actors.get(address);
       if (actor === undefined) actors.set(address, (actor = new Actor(address)));
@@ -107,10 +90,13 @@ export function findActors({
     },
   });
   for (const actor of actors.values()) noteTail(actor);
-  if (journal.corrupt.length > 0) noteLosses(actors, journal, journalFolder);
+  losses.mark(actors, journal);
   const last = lastLine === '' ? undefined : decodeRecord(lastLine);
-  const latest = { at: Math.max(index.at, last?.t ?? 0), up: Math.max(index.up, last?.u ?? 0) };
-  return { index, indexProblem: problem, journal, actors, latest };
+  const latest = {
+    at: Math.max(index.at, uptime?.at ?? 0, last?.t ?? 0),
+    up: Math.max(index.up, uptime?.up ?? 0, last?.u ?? 0),
+  };
+  return { index, indexProblem: problem, journal, actors, latest, begin, losses };
 }
 
 /** What the last record says without folding: the seq, and whether the actor was stopped. */
@@ -160,7 +146,7 @@ export class Restorer {
 
   /** R2. Brings an actor into memory, live. Throws ACTOR_HELD after holding it. */
   restore(system: ActorSystem, actor: Actor): Resident {
-    const reposts: { seq: number; outputs: Output[] }[] = [];
+    const reposts: Repost[] = [];
     this.#beforeWake(actor.address);
     let state: ActorState | undefined;
     try {
@@ -177,6 +163,7 @@ export class Restorer {
     actor.machine = state.logic.id;
     actor.tail = undefined;
     actor.frozen = undefined;
+    if (actor.lost?.accepted !== true) actor.lost = undefined; // the cell had what the journal has not
     const resident = new Resident(state, system.clock.now().up);
     actor.resident = resident;
     try {
@@ -187,16 +174,15 @@ export class Restorer {
       throw actor.heldError();
     }
     system.goLive(actor, resident);
-    for (const { seq, outputs } of reposts) system.repost(actor, seq, outputs);
+    system.repost(actor, reposts);
     return resident;
   }
 
   /** The state after the actor's last record; undefined when it was stopped. Pure reading. */
-  fold(actor: Actor, reposts: { seq: number; outputs: Output[] }[] = []): ActorState | undefined {
+  fold(actor: Actor, reposts: Repost[] = []): ActorState | undefined {
     const lines = actor.tail ?? (actor.firstDirtyLsn > 0 ? this.readTail(actor.address) : []);
     const stored = this.#store.readCheckpoint(actor.address);
-    if (actor.lost && (stored?.checkpoint.seq ?? 0) < actor.lost.upTo)
-      throw new RuntimeError(actor.lost.reason, { code: 'JOURNAL_CORRUPT' });
+    if (actor.lost) return this.#foldLost(actor.lost, { actor, stored, lines, reposts });
     const isGone = stored === undefined && lines.length === 0 && actor.checkpointSeq > 0;
     if (isGone && this.#store.hasCell(homeCell(actor.address)))
       throw new RuntimeError(`the checkpoint of ${actor.address} is gone: the index knows it`, {
@@ -205,11 +191,24 @@ export class Restorer {
     if (stored?.older)
       this.#log('newest checkpoint damaged, an older one is used', { address: actor.address });
     try {
-      return this.#foldLines(stored, lines, reposts);
+      return notBehind(actor, this.#foldLines(stored, lines, reposts));
     } catch (error) {
       if (!isGap(error)) throw error;
-      return this.#foldLines(stored, this.#withCopy(actor.address, stored, lines), reposts);
+      const all = this.#withCopy(actor.address, stored, lines);
+      return notBehind(actor, this.#foldLines(stored, all, reposts));
     }
+  }
+
+  /** Its cell may have what the journal lost; else it is held, or goes on without (R3). */
+  #foldLost(
+    { upTo, reason, accepted }: NonNullable<Actor['lost']>,
+    { actor, stored, lines, reposts }: FoldInput,
+  ): ActorState | undefined {
+    const all = this.#withCopy(actor.address, stored, lines);
+    const own = all.filter((line) => !isKeptLine(line)).map(seqOfLine);
+    if (!accepted && Math.max(stored?.checkpoint.seq ?? 0, ...own) < upTo)
+      throw new RuntimeError(reason, { code: 'JOURNAL_CORRUPT' });
+    return this.#foldLines(stored, all, reposts, accepted === true);
   }
 
   /**
@@ -246,15 +245,21 @@ export class Restorer {
   #foldLines(
     stored: StoredCheckpoint | undefined,
     lines: readonly string[],
-    reposts: { seq: number; outputs: Output[] }[],
+    reposts: Repost[],
+    skipsGaps = false,
   ): ActorState | undefined {
     let state = stored && this.#fromCheckpoint(stored);
     const after = stored?.checkpoint.seq ?? 0;
     const records = lines.map(decodeRecord).filter((record) => record.n > after);
-    if (stored?.older && records.length === 0) throw missing(stored.checkpoint.address, after);
+    if (stored?.older && records.length === 0 && !skipsGaps)
+      throw missing(stored.checkpoint.address, after);
     const rejected = rejectedSeqs(records);
     reposts.length = 0;
     for (const record of records) {
+      if (skipsGaps && !follows(state, record)) {
+        if (state === undefined || record.k !== undefined || record.b !== 1) continue; // R3
+        state.seq = record.n - 1;
+      }
       const outputs: Output[] = [];
       state = foldRecord(this.#registry, state, record, rejected, outputs);
       if (record.k === undefined && record.b === 1 && outputs.length > 0)
@@ -281,6 +286,28 @@ export class Restorer {
       bySeq.set(decodeRecord(line).n, line);
     return [...bySeq].toSorted(([a], [b]) => a - b).map(([, line]) => line);
   }
+}
+
+/** A folder put back from an older copy must not take an actor back: that would be a return nobody asked for. */
+function notBehind(actor: Actor, state: ActorState | undefined): ActorState | undefined {
+  if (state === undefined || state.seq >= actor.checkpointSeq) return state;
+  throw new RuntimeError(
+    `its folder has it up to record ${state.seq} only, and this node had written record ${actor.checkpointSeq} there`,
+    { code: 'JOURNAL_CORRUPT' },
+  );
+}
+
+interface FoldInput {
+  actor: Actor;
+  stored: StoredCheckpoint | undefined;
+  lines: readonly string[];
+  reposts: Repost[];
+}
+
+/** Whether a record needs nothing but the state, or not even that. */
+function follows(state: ActorState | undefined, { k, n }: JournalRecord): boolean {
+  const standsAlone = k === 'init' || k === 'snapshot' || k === 'migrated' || k === 'rolled_back';
+  return standsAlone || n === (state?.seq ?? Infinity) + 1;
 }
 
 function missing(address: string, after: number): RuntimeError {

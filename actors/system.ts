@@ -14,7 +14,7 @@
  */
 import { EventEmitter } from 'node:events';
 import { RuntimeError, toPlainError } from '../machines/errors.ts';
-import type { SendParams, SpawnParams, StopParams } from '../machines/events.ts';
+import type { SpawnParams } from '../machines/events.ts';
 import type { JsonObject, JsonValue } from '../machines/json.ts';
 import { Actor, Resident } from './actor.ts';
 import type { Committed } from './actor.ts';
@@ -31,16 +31,21 @@ import type { Limits, Origin, SendOptions } from './admission.ts';
 import { CommitQueue } from './commit-queue.ts';
 import type { CommittedRecord, Launch, Receipt } from './commit-queue.ts';
 import { EffectRunner } from './effects.ts';
-import type { DoubtfulEffect, Outcome } from './effects.ts';
+import type { DoubtfulEffect } from './effects.ts';
 import type { ActorState } from './fold.ts';
 import { applyEvent, initialState, NO_INVOKES, remember, snapshotBody } from './fold.ts';
+import { FromWithin } from './from-within.ts';
+import { keepForLater, release } from './holding.ts';
+import type { ReleaseOptions } from './holding.ts';
 import { Interventions } from './interventions.ts';
-import type { Appended, Turn, Verdict, Waiting } from './interventions.ts';
+import type { Verdict } from './interventions.ts';
 import type { MachineRegistry, Output } from './logic.ts';
-import { effectKey, encodeRecord, toDeadline } from './records.ts';
-import type { EventRecord, Invoke } from './records.ts';
+import { Messages } from './messages.ts';
+import type { Repost } from './messages.ts';
+import { effectKey, encodeRecord, JUMP, toDeadline } from './records.ts';
+import type { Invoke } from './records.ts';
 import { TimerIndex } from './timers.ts';
-import type { Timer } from './timers.ts';
+import type { Appended, Turn, Waiting } from './turn.ts';
 
 /** The part of cells/journal.ts the system uses. */
 export interface JournalPort {
@@ -58,12 +63,6 @@ interface SystemEvents {
   released: [string];
   doubt: [DoubtfulEffect];
 }
-
-type Internal = { from: Actor; seq: number; n: number } & (
-  | { kind: 'send'; params: SendParams }
-  | { kind: 'spawn'; params: SpawnParams }
-  | { kind: 'stop'; params: StopParams }
-);
 
 export interface SystemOptions {
   registry: MachineRegistry;
@@ -104,8 +103,9 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
   #journal: JournalPort | undefined;
   #failure: Error | undefined;
   readonly #queue = new CommitQueue();
-  readonly #internal: Internal[] = [];
-  #draining = false;
+  readonly #messages: Messages;
+  /** Actors whose next record does not follow the last one that this journal has. */
+  readonly #jumping = new Set<Actor>();
   #closedDoors: string | undefined;
   #flushScheduled = false;
   readonly #interventions: Interventions;
@@ -120,30 +120,43 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
     this.#restore = options.restore;
     this.#peek = options.peek;
     this.#lookUp = options.lookUp;
-    this.timers = new TimerIndex(options.clock, (timer) => this.#timerDue(timer));
+    const turn = this.#turn();
+    const within = new FromWithin(this, turn);
+    this.timers = new TimerIndex(options.clock, (timer) => within.timerDue(timer));
     this.effects = new EffectRunner({
-      recordStarted: (address, invoke, seq) => this.#recordStarted(address, invoke, seq),
-      deliver: (address, invoke, seq, outcome) => this.#effectEnded(address, invoke, seq, outcome),
-      emit: (address, invoke, seq, event) => this.#effectEmitted(address, invoke, seq, event),
+      recordStarted: (address, invoke, seq) => within.recordStarted(address, invoke, seq),
+      deliver: (address, invoke, seq, outcome) => within.effectEnded(address, invoke, seq, outcome),
+      emit: (address, invoke, seq, event) => within.effectEmitted(address, invoke, seq, event),
       now: () => this.clock.now().at,
       doubted: (effect) => this.emit('doubt', effect),
       log: (message, fields) => this.#log.warn(fields, message),
     });
-    this.#interventions = new Interventions(this.#turn(), this.effects, this.registry);
+    this.#interventions = new Interventions(turn, this.effects, this.registry);
+    this.#messages = new Messages(turn, (message) => this.#log.warn(message, 'message to nobody'));
   }
 
-  /** What interventions.ts may do of a synchronous turn. */
+  /** What the parts of a synchronous turn may do. */
   #turn(): Turn {
     return {
       append: (actor, rest) => this.#append(actor, rest),
       enqueue: (actor, resident, appended, more) => this.#enqueue(actor, resident, appended, more),
+      bindToPending: (actor) => this.#bindToPending(actor),
       post: (actor, event, resolve, reject) => this.#post(actor, event, NO_ORIGIN, resolve, reject),
+      postInternal: (actor, event, origin) => this.#postInternal(actor, event, origin),
+      route: (actor, resident, before, outputs, seq) =>
+        this.#route(actor, resident, before, outputs, seq),
       arm: (actor, invokeId, invoke) => this.#arm(actor, invokeId, invoke),
       abortAll: (actor, resident) => this.#abortAll(actor, resident),
       goLive: (actor, resident) => this.goLive(actor, resident),
+      snapshot: (actor, resident, rest) => this.#snapshot(actor, resident, rest),
+      init: (params, s) => this.#init(params, s),
+      stop: (actor, reason) => this.#stopActor(actor, reason),
       drain: () => this.#drain(),
       wake: (actor) => this.#wake(actor),
+      tryWake: (actor) => this.#tryWake(actor),
+      find: (address) => this.#find(address),
       require: (address) => this.#require(address),
+      settled: () => this.settled(),
     };
   }
 
@@ -173,7 +186,10 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
     options?: SendOptions,
   ): Promise<Receipt> {
     return new Promise((resolve, reject) => {
-      const actor = this.#require(address);
+      const actor = this.actors.get(address);
+      if (actor?.stopping)
+        return void this.settled().then(() => reject(unknownActor(address)), reject);
+      if (actor === undefined || actor.stopped) throw unknownActor(address);
       if (actor.hold) throw actor.heldError();
       const resident = this.#wake(actor);
       this.#refuseWhenBusy(actor, resident);
@@ -199,6 +215,9 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
   /** Ends an actor for good; its records stay. */
   stop(address: string, reason: string): Promise<Receipt> {
     return new Promise((resolve, reject) => {
+      const actor = this.actors.get(address);
+      if (actor?.stopping)
+        return this.#resolveWhenDurable({ seq: actor.seq, duplicate: true }, resolve, reject);
       this.#stopActor(this.#require(address), reason, resolve, reject);
       this.#drain();
     });
@@ -206,7 +225,8 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
 
   /** The state as of the last commit (P1). Throws RuntimeError ACTOR_UNKNOWN or ACTOR_HELD. */
   read(address: string): Committed {
-    const actor = this.#require(address);
+    const actor = this.actors.get(address);
+    if (actor === undefined || actor.isGone) throw unknownActor(address);
     if (actor.frozen) return actor.frozen;
     if (!actor.isShown) throw unknownActor(address);
     if (actor.resident) return actor.resident.committed;
@@ -216,7 +236,7 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
 
   has(address: string): boolean {
     const actor = this.actors.get(address);
-    return actor !== undefined && !actor.stopped;
+    return actor !== undefined && !actor.isGone;
   }
 
   /** A duplicate is acknowledged no sooner than the first of its kind: that one may still be on its way to the disk. */
@@ -296,32 +316,26 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
     this.emit('held', actor.address, hold.reason);
   }
 
-  /** Lets a held actor go on: what came meanwhile is applied in order. */
-  async release(address: string): Promise<void> {
+  /**
+   * Lets a held actor go on: what came meanwhile is applied in order. One whose records are damaged needs `acceptLoss`
+   * unless they are mended (holding.ts, H2). Throws RuntimeError ACTOR_HELD when it cannot be restored all the same.
+   */
+  async release(address: string, options: ReleaseOptions = {}): Promise<void> {
     await this.settled();
-    const actor = this.#require(address);
-    if (actor.hold === undefined) return;
-    const { lost, backlog = [] } = actor;
-    Object.assign(actor, { hold: undefined, lost: undefined, backlog: undefined });
-    const resident = this.#wake(actor); // without a resident, the backlog is read from the journal with the rest
-    if (lost) this.#goOnBehind(actor, resident, lost.upTo);
-    resident.allowance = Number.NaN;
-    const note = this.#append(actor, ',"k":"released"');
-    for (const record of backlog) this.#applyLate(actor, resident, record, note);
-    resident.state.seq = actor.seq;
-    this.#enqueue(actor, resident, note, { event: { type: 'actor.released' } });
+    if (!release(this.#turn(), this.#require(address), options)) return;
     this.emit('released', address);
     this.#drain();
     this.effects.resume();
   }
 
-  /** Sends that a record asked for which was journaled while its actor was held and folded in only now. */
-  repost(actor: Actor, seq: number, outputs: readonly Output[]): void {
-    let n = 0;
-    for (const output of outputs)
-      if (output.kind !== 'invoke' && output.kind !== 'abort')
-        this.#internal.push({ ...output, from: actor, seq, n: (n += 1) });
-    if (!this.#draining) setImmediate(() => this.#drain());
+  /** Sends that records asked for which were journaled while their actor was held and folded in only now. */
+  repost(actor: Actor, reposts: readonly Repost[]): void {
+    this.#messages.repost(actor, reposts);
+  }
+
+  /** Its next record says that it does not follow the last one this journal has of it: the actor comes from elsewhere. */
+  expectJump(actor: Actor): void {
+    this.#jumping.add(actor);
   }
 
   /** State of an actor as a body for a checkpoint, and when it is safe to write: after `settled()`. */
@@ -353,9 +367,10 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
     this.#failure = error;
     this.timers.stop();
     const lost = this.#queue.drop();
-    this.#internal.length = 0;
+    this.#messages.clear();
     for (const { actor, resident } of lost) {
       actor.backlog = undefined;
+      if (actor.stopping) Object.assign(actor, { stopping: false, stopped: false });
       if (resident === undefined || actor.resident !== resident) continue;
       actor.frozen = resident.isCommitted ? resident.committed : undefined;
       actor.resident = undefined;
@@ -376,94 +391,9 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
 
   // ---- from within -------------------------------------------------------------------------------------------------
 
-  #timerDue({ address, invoke, armSeq }: Timer): void {
-    const actor = this.actors.get(address);
-    if (actor === undefined || actor.stopped) return;
-    if (this.#failure) return;
-    const resident = this.#tryWake(actor); // a held actor's timers are armed again when it is restored
-    if (resident?.state.invokes[invoke]?.seq !== armSeq) return;
-    this.#postInternal(actor, { type: `xstate.done.actor.${invoke}` }, NO_ORIGIN);
-    this.#drain();
-  }
-
-  #effectEnded(address: string, invoke: string, seq: number, outcome: Outcome): boolean {
-    if (this.#failure) return false;
-    const actor = this.actors.get(address);
-    if (actor === undefined || actor.stopped) return true;
-    const resident = this.#tryWake(actor);
-    if (resident === undefined) return false;
-    if (resident.state.invokes[invoke]?.seq !== seq) return true;
-    const event: { type: string } & JsonObject =
-      outcome.kind === 'done'
-        ? { type: `xstate.done.actor.${invoke}`, output: outcome.output }
-        : { type: `xstate.error.actor.${invoke}`, error: { ...outcome.error } };
-    this.#postInternal(actor, event, NO_ORIGIN);
-    this.#drain();
-    return this.#failure === undefined;
-  }
-
-  #effectEmitted(
-    address: string,
-    invoke: string,
-    seq: number,
-    event: { type: string } & JsonObject,
-  ): void {
-    const actor = this.actors.get(address);
-    if (actor === undefined || this.#failure || actor.resident === undefined) return;
-    if (actor.resident.state.invokes[invoke]?.seq !== seq) return;
-    this.#postInternal(actor, event, NO_ORIGIN);
-    this.#drain();
-  }
-
-  #recordStarted(address: string, invokeId: string, seq: number): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const actor = this.#require(address);
-      const resident = this.#wake(actor);
-      const invoke = resident.state.invokes[invokeId];
-      if (invoke === undefined || invoke.seq !== seq)
-        throw new RuntimeError('the effect was withdrawn', { code: 'CONFLICT' });
-      const rest = `,"k":"started","of":${seq},"v":${JSON.stringify(invokeId)}`;
-      const queued = this.#append(actor, rest);
-      resident.state.invokes = {
-        ...resident.state.invokes,
-        [invokeId]: { ...invoke, started: true },
-      };
-      resident.state.seq = actor.seq;
-      this.#enqueue(actor, resident, queued, { resolve: () => resolve(), reject });
-      this.#drain();
-    });
-  }
-
   /** Sends, spawns and stops that events asked for, until none is left; then the batch may be cut (S2). */
   #drain(): void {
-    if (this.#draining) return;
-    this.#draining = true;
-    try {
-      for (let i = 0; i < this.#internal.length; i += 1)
-        this.#carryOut(this.#internal[i] as Internal);
-    } finally {
-      this.#internal.length = 0;
-      this.#draining = false;
-    }
-    this.#scheduleFlush();
-  }
-
-  #carryOut(internal: Internal): void {
-    const s: [string, number, number] = [internal.from.address, internal.seq, internal.n];
-    if (internal.kind === 'spawn') {
-      const known = this.#find(internal.params.address);
-      if (known === undefined || known.stopped) this.#init(internal.params, s);
-      return;
-    }
-    const address = internal.kind === 'send' ? internal.params.to : internal.params.address;
-    const actor = this.actors.get(address);
-    if (actor === undefined || actor.stopped) {
-      this.#log.warn({ from: s[0], to: address, kind: internal.kind }, 'message to nobody');
-      return;
-    }
-    if (internal.kind === 'stop') return this.#stopActor(actor, internal.params.reason);
-    if (this.#tryWake(actor)?.state.dedupe.seenSend(...s)) return;
-    this.#postInternal(actor, internal.params.event, { s });
+    if (this.#messages.drain()) this.#scheduleFlush();
   }
 
   #postInternal(actor: Actor, event: { type: string } & JsonObject, origin: Origin): void {
@@ -494,16 +424,9 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
     const queued = this.#append(actor, `${text},"e":${JSON.stringify(event)}`);
     const { at, up, seq } = queued;
     if (waits) {
-      this.#keepForLater(actor, {
-        a: actor.address,
-        n: seq,
-        p: this.epoch,
-        t: at,
-        u: up,
-        b: 1,
-        e: event,
-        ...origin,
-      });
+      const { epoch: p, limits } = this;
+      const record = { a: actor.address, n: seq, p, t: at, u: up, b: 1 as const, e: event };
+      keepForLater(actor, { ...record, ...origin }, limits.hardBound);
       return this.#enqueue(actor, undefined, queued, { resolve, reject, event });
     }
     remember(resident.state.dedupe, { n: seq, ...origin }, at);
@@ -582,24 +505,6 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
     this.#enqueue(actor, resident, note, { reject, error, event, plain });
   }
 
-  /** Applies, after a release, what was only recorded while the actor was held. */
-  #applyLate(actor: Actor, resident: Resident, record: EventRecord, note: Appended): void {
-    const { state } = resident;
-    const { n: seq, t: at, u: up, e: event } = record;
-    remember(state.dedupe, record, at);
-    const before = state.invokes;
-    const outputs: Output[] = [];
-    try {
-      applyEvent(state, { seq, event, now: { at, up } }, outputs);
-    } catch (thrown) {
-      const plain = toPlainError(thrown);
-      const text = `,"k":"rejected","of":${seq},"e":${JSON.stringify(plain)}`;
-      return this.#enqueue(actor, resident, this.#append(actor, text), { event, plain });
-    }
-    const launches = this.#route(actor, resident, before, outputs, seq);
-    this.#enqueue(actor, resident, note, { outputs: launches });
-  }
-
   /** Splits outputs into what waits for the commit (returned) and what happens in this turn: timers and messages. */
   #route(
     actor: Actor,
@@ -639,7 +544,7 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
           break;
         }
         default:
-          this.#internal.push({ ...output, from: actor, seq, n: (n += 1) });
+          this.#messages.push(actor, seq, (n += 1), output);
       }
     }
     return launches;
@@ -684,9 +589,8 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
     if (s) state.dedupe.recordSend(...s);
     const resident = new Resident(state, up);
     resident.isCommitted = false;
-    actor.resident = resident;
-    actor.machine = logic.id;
-    actor.stopped = false;
+    Object.assign(actor, { resident, machine: logic.id, hold: undefined, lost: undefined });
+    Object.assign(actor, { stopped: false, stopping: false });
     this.actors.set(address, actor);
     const launches = this.#route(actor, resident, NO_INVOKES, outputs, seq);
     const event = { type: 'actor.spawned', machine: logic.id };
@@ -703,10 +607,14 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
     const queued = this.#append(actor, `,"k":"stopped","e":${JSON.stringify(reason)}`);
     const launches = resident ? this.#abortAll(actor, resident) : undefined;
     if (resident) resident.state.seq = queued.seq;
-    actor.stopped = true;
-    actor.hold = undefined;
+    Object.assign(actor, { stopped: true, stopping: true }); // readers see it until the commit (P1)
+    const shown = (receipt: Receipt): void => {
+      if (actor.stopping)
+        Object.assign(actor, { stopping: false, hold: undefined, lost: undefined });
+      resolve?.(receipt);
+    };
     const event = { type: 'actor.stopped', reason };
-    this.#enqueue(actor, resident, queued, { resolve, reject, outputs: launches, event });
+    this.#enqueue(actor, resident, queued, { resolve: shown, reject, outputs: launches, event });
   }
 
   /** A snapshot of the actor among its own records, so that a restart folds little whatever its history. */
@@ -716,16 +624,11 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
     this.#snapshot(actor, resident);
   }
 
-  /** The loss of records up to `seq` is accepted: their seqs are not used again, for others may know what they sent. */
-  #goOnBehind(actor: Actor, resident: Resident, seq: number): void {
-    actor.seq = Math.max(actor.seq, seq);
-    this.#snapshot(actor, resident);
-  }
-
-  #snapshot(actor: Actor, resident: Resident): void {
+  /** `more`: members of the record behind the snapshot's own. */
+  #snapshot(actor: Actor, resident: Resident, more = ''): void {
     const { logic } = resident.state;
     const body = JSON.stringify(snapshotBody(resident.state));
-    const rest = `,"k":"snapshot","m":"${logic.id}","h":"${logic.hash}","e":${body}`;
+    const rest = `,"k":"snapshot","m":"${logic.id}","h":"${logic.hash}","e":${body}${more}`;
     const queued = this.#append(actor, rest);
     resident.state.seq = queued.seq;
     resident.snapshotBytes = body.length;
@@ -740,8 +643,11 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
     if (journal === undefined) throw new Error('the system has no journal yet');
     const { at, up } = this.clock.now();
     const seq = actor.seq + 1;
-    const line = encodeRecord(actor.prefix, { n: seq, p: this.epoch, t: at, u: up }, rest);
+    const isJump = this.#jumping.size > 0 && this.#jumping.has(actor) && !rest.endsWith(JUMP);
+    const members = isJump ? rest + JUMP : rest;
+    const line = encodeRecord(actor.prefix, { n: seq, p: this.epoch, t: at, u: up }, members);
     const lsn = journal.append(line);
+    if (isJump) this.#jumping.delete(actor);
     actor.seq = seq;
     if (actor.firstDirtyLsn === 0) actor.firstDirtyLsn = lsn;
     const { resident } = actor;
@@ -769,6 +675,13 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
       ? { lsn, address: actor.address, seq, at, event, error: plain }
       : undefined;
     this.#queue.push({ lsn, actor, resident, committed, outputs, record, resolve, reject, error });
+  }
+
+  #bindToPending(actor: Actor): void {
+    const { resident } = actor;
+    const lsn = this.#queue.lastLsn;
+    if (resident === undefined || lsn === undefined) return;
+    this.#enqueue(actor, resident, { lsn, seq: resident.state.seq, at: 0, up: 0 }, {});
   }
 
   #scheduleFlush(): void {
@@ -800,7 +713,6 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
     return this.#restore(actor);
   }
 
-  /** undefined when the actor is held: what comes is recorded and waits. */
   #tryWake(actor: Actor): Resident | undefined {
     if (actor.hold) return actor.resident;
     try {
@@ -817,16 +729,6 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
     const pendingBytes = this.#journal?.pendingBytes ?? 0;
     const load = { closedDoors: this.#closedDoors, pendingRecords, pendingBytes };
     refuseWhenBusy(actor.address, resident, load, this.limits);
-  }
-
-  #keepForLater(actor: Actor, record: EventRecord): void {
-    actor.backlog ??= [];
-    if (actor.resident && actor.backlog.length < this.limits.hardBound) actor.backlog.push(record);
-    else if (actor.resident) {
-      // Too many for memory: from here on they are only in the journal, and the actor is restored from there.
-      actor.backlog = undefined;
-      actor.resident = undefined;
-    }
   }
 }
 

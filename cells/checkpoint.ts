@@ -4,16 +4,17 @@
  * C1 A checkpoint is one line of JSON whose first member is the sha256 of the rest. It is believed only when that, the
  *    schema and the address fit; otherwise the next older one is tried, and the caller is told that it is older.
  * C2 The new one is durable before an old one is removed.
- * C3 A cell's copy of its records only grows, in order of lsn; it is bounded, and the oldest file of it goes first.
+ * C3 A cell's copy of its records only grows, in order of lsn; it is bounded, and the oldest file of it goes first. What
+ *    came with the cell from another node is sealed: its lsns are not ours (journal-copy.ts).
  */
 import { hash } from 'node:crypto';
 import { appendFileSync, closeSync, fdatasyncSync, linkSync } from 'node:fs';
 import { join } from 'node:path';
 import { homeCell } from '../machines/addresses.ts';
 import { RuntimeError } from '../machines/errors.ts';
-import { isJsonObject } from '../machines/json.ts';
 import type { Checkpoint, CopyRecord, StoredCheckpoint } from '../machines/persisted.ts';
-import { copyFiles, COPY_LIMIT, readCellCopy } from './journal-copy.ts';
+import { checkpointProblem } from './checkpoint-guard.ts';
+import { copyFiles, COPY_LIMIT, isCurrent, readCellCopy } from './journal-copy.ts';
 import { faultPoint, syncFolderSync } from './durable.ts';
 import { encodeBatch, readBatches } from './journal-format.ts';
 import {
@@ -21,6 +22,7 @@ import {
   listInside,
   mkdirInside,
   openInside,
+  readIfThere,
   readInside,
   statInside,
   unlinkInside,
@@ -28,7 +30,6 @@ import {
 } from './inside.ts';
 import { cellPath, checkpointPaths } from './layout.ts';
 import type { CellsLog } from './log.ts';
-import { validate } from './validate.ts';
 
 /** Older checkpoints kept beside the newest. */
 const KEPT = 2;
@@ -60,22 +61,55 @@ export class CellStore {
     const root = this.#folders.folderOf(homeCell(address));
     if (root === undefined) return undefined;
     const paths = checkpointPaths(address);
-    const newest = readText(root, paths.state);
+    const newest = read(root, paths.state);
     const parsed = newest === undefined ? undefined : parseCheckpoint(newest, address);
-    if (parsed) return { checkpoint: parsed, older: false };
+    if (parsed?.ok) return { checkpoint: parsed.checkpoint, older: false };
     for (const seq of olderSeqs(root, paths.folder)) {
-      const checkpoint = parseCheckpoint(readText(root, paths.older(seq)) ?? '', address);
-      if (checkpoint) return { checkpoint, older: true };
+      const older = parseCheckpoint(read(root, paths.older(seq)) ?? EMPTY, address);
+      if (older.ok) return { checkpoint: older.checkpoint, older: true };
     }
-    if (newest === undefined) return undefined;
+    if (parsed === undefined) return undefined;
+    const file = join(root, paths.state);
     throw new RuntimeError(
-      `${join(root, paths.state)} is damaged, and no older checkpoint is sound`,
+      `${file} is damaged (${parsed.problem}), and no older checkpoint is sound`,
       {
         code: 'CHECKPOINT_CORRUPT',
-        details: { file: join(root, paths.state) },
+        details: { file, problem: parsed.problem },
         hint: 'Put back a sound copy of that file from a backup of the cell, then start again.',
       },
     );
+  }
+
+  /** False when the newest checkpoint is damaged; what is not there is not damaged. */
+  isSound(address: string): boolean {
+    const root = this.#folders.folderOf(homeCell(address));
+    const newest = root === undefined ? undefined : read(root, checkpointPaths(address).state);
+    return newest === undefined || parseCheckpoint(newest, address).ok;
+  }
+
+  /** The newest of the older checkpoints that are sound. */
+  previousCheckpoint(address: string): Checkpoint | undefined {
+    return this.#older(address).next().value;
+  }
+
+  /** All sound ones, newest first. */
+  *checkpoints(address: string): Generator<Checkpoint, undefined> {
+    const root = this.#folders.folderOf(homeCell(address));
+    const newest = root === undefined ? undefined : read(root, checkpointPaths(address).state);
+    const parsed = newest === undefined ? undefined : parseCheckpoint(newest, address);
+    if (parsed?.ok) yield parsed.checkpoint;
+    return yield* this.#older(address);
+  }
+
+  *#older(address: string): Generator<Checkpoint, undefined> {
+    const root = this.#folders.folderOf(homeCell(address));
+    if (root === undefined) return;
+    const paths = checkpointPaths(address);
+    for (const seq of olderSeqs(root, paths.folder)) {
+      const older = parseCheckpoint(read(root, paths.older(seq)) ?? EMPTY, address);
+      if (older.ok) yield older.checkpoint;
+    }
+    return;
   }
 
   /** C2. */
@@ -85,8 +119,8 @@ export class CellStore {
       throw new RuntimeError(`the folder of ${checkpoint.address} is gone`, { code: 'NOT_FOUND' });
     const paths = checkpointPaths(checkpoint.address);
     mkdirInside(root, paths.folder);
-    const before = parseCheckpoint(readText(root, paths.state) ?? '', checkpoint.address);
-    if (before) keepAs(join(root, paths.state), join(root, paths.older(before.seq)));
+    const before = parseCheckpoint(read(root, paths.state) ?? EMPTY, checkpoint.address);
+    if (before.ok) keepAs(join(root, paths.state), join(root, paths.older(before.checkpoint.seq)));
     faultPoint('checkpoint.after-keep');
     await writeWholeInside(root, paths.state, encodeCheckpoint(checkpoint), {
       sync: true,
@@ -115,7 +149,7 @@ export class CellStore {
     if (root === undefined || records.length === 0) return Promise.resolve();
     mkdirInside(root, cellPath.journal);
     const files = copyFiles(root);
-    const newest = files.at(-1);
+    const newest = files.filter(isCurrent).at(-1);
     const state = newest === undefined ? undefined : endOf(root, `${cellPath.journal}/${newest}`);
     const fresh = records.filter(({ lsn }) => lsn > (state?.lastLsn ?? 0));
     const first = fresh[0];
@@ -162,29 +196,44 @@ function encodeCheckpoint(checkpoint: Checkpoint): string {
 }
 
 const HEAD = /^\{"sha256":"([0-9a-f]{64})",/;
+/** `{"sha256":"<64 digits>"`: behind it stands a comma where the text that was hashed has its brace. */
+const HEAD_BYTES = 11 + 64 + 1;
+const [BRACE, NEWLINE] = ['{', '\n'].map((character) => character.charCodeAt(0));
+const EMPTY = Buffer.alloc(0);
 
-/** undefined when it is not a sound checkpoint of this actor. */
-function parseCheckpoint(text: string, address: string): Checkpoint | undefined {
-  const head = HEAD.exec(text);
-  if (head === null) return undefined;
-  if (sha256(`{${text.slice(head[0].length).trimEnd()}`) !== head[1]) return undefined;
-  const value: unknown = JSON.parse(text);
-  if (!isJsonObject(value) || value['address'] !== address) return undefined;
-  return validate('checkpoint', value, { path: address }).ok
-    ? (value as unknown as Checkpoint)
-    : undefined;
+type Parsed = { ok: true; checkpoint: Checkpoint } | { ok: false; problem: string };
+
+/** C1. Takes the bytes over. */
+export function parseCheckpoint(bytes: Buffer, address: string): Parsed {
+  const head = HEAD.exec(bytes.toString('latin1', 0, HEAD_BYTES + 1));
+  if (head === null) return { ok: false, problem: 'it does not begin with its hash' };
+  const end = bytes.at(-1) === NEWLINE ? bytes.length - 1 : bytes.length;
+  bytes[HEAD_BYTES] = BRACE as number;
+  const body = bytes.subarray(HEAD_BYTES, end);
+  if (hash('sha256', body) !== head[1])
+    return { ok: false, problem: 'its hash does not match its content' };
+  const value = parseJson(body.toString());
+  const problem = checkpointProblem(value);
+  if (problem !== undefined) return { ok: false, problem };
+  const checkpoint = value as Checkpoint;
+  return checkpoint.address === address
+    ? { ok: true, checkpoint }
+    : { ok: false, problem: `it is that of ${checkpoint.address}` };
+}
+
+/** undefined, which no guard takes, when it is not JSON. */
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }
 
 const sha256 = (text: string): string => hash('sha256', text);
 
-function readText(root: string, path: string): string | undefined {
-  try {
-    return readInside(root, path, { maxBytes: MAX_CHECKPOINT_BYTES }).toString('utf8');
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return undefined;
-    throw error;
-  }
-}
+const read = (root: string, path: string): Buffer | undefined =>
+  readIfThere(root, path, { maxBytes: MAX_CHECKPOINT_BYTES });
 
 /** Seqs of the older checkpoints, newest first. */
 function olderSeqs(root: string, folder: string): number[] {

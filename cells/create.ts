@@ -7,7 +7,7 @@
  */
 import { cpSync, linkSync, lstatSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { rename, rm } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, join, relative } from 'node:path';
 import { RuntimeError } from '../machines/errors.ts';
 import type { JsonObject } from '../machines/json.ts';
 import type { FileKind } from '../machines/mission.ts';
@@ -31,8 +31,8 @@ export interface NewCell {
   from?: string;
 }
 
-/** Of a folder that is taken as a model: what an earlier run of it left. */
-const LEFT_BY_RUNS: ReadonlySet<string> = new Set(['checkpoints', 'logs']);
+/** Of a folder that is taken as a model: what an earlier run of it left. Its files are seen to in model.ts. */
+const LEFT_BY_RUNS: ReadonlySet<string> = new Set(['checkpoints', 'logs', 'artifacts/logs']);
 
 /** Makes the cell's folder, named by its id, and returns its path (C1, C2). */
 export async function createCell(
@@ -103,8 +103,7 @@ async function build(building: string, { files, from }: Omit<NewCell, 'cellId'>)
 
 function isPartOfModel(from: string, source: string): boolean {
   if (source === from) return true;
-  const isTop = dirname(source) === from;
-  return !isIgnoredName(basename(source)) && !(isTop && LEFT_BY_RUNS.has(basename(source)));
+  return !isIgnoredName(basename(source)) && !LEFT_BY_RUNS.has(relative(from, source));
 }
 
 function requireId(id: string): void {

@@ -5,7 +5,6 @@
  * D1 A reader sees the old file or the new one, never a part (P6): written beside the target, then renamed.
  * D2 With `sync`, content and name are on disk when the promise resolves: fdatasync of the file, fsync of its folder.
  */
-import { randomBytes } from 'node:crypto';
 import { closeSync, fdatasyncSync, fsyncSync, openSync } from 'node:fs';
 import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import { open, rename, unlink } from 'node:fs/promises';
@@ -21,8 +20,12 @@ const hook = (globalThis as { __lazarusFaultPoint?: FaultHook }).__lazarusFaultP
 /** Marks a durable boundary: `<what>.before-write`, `.after-write`, `.before-sync`, `.after-sync`, `.before-rename`, ... */
 export const faultPoint: FaultHook = hook ?? (() => {});
 
-/** Of this process. A pid alone comes again: in a container every life of a node may have the same one. */
-const processToken = `${process.pid}-${randomBytes(4).toString('hex')}`;
+/**
+ * Of this process. A pid alone comes again: in a container every life of a node may have the same one. Of the time, ns
+ * since boot, the last 32 bits: as good as chance, and node:crypto is slow to load (sha256.ts).
+ */
+const startedAt = (process.hrtime.bigint() & 0xffffffffn).toString(16).padStart(8, '0');
+const processToken = `${process.pid}-${startedAt}`;
 let temporaryCounter = 0;
 
 /** Names of files that are being written; a leading dot keeps them out of every glob, and start-up removes leftovers. */

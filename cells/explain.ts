@@ -54,6 +54,8 @@ function explain(error: ErrorObject): Finding {
       const message = `${name} is ${said}; not a time with date, hour and zone`;
       return { pointer, message, fix: advice };
     }
+    case 'additionalProperties':
+      return unknownKey(error, name);
     case 'uniqueItems': {
       const message = `${name} holds the same twice, at ${String(params['j'])} and ${String(params['i'])}`;
       return { pointer, message, fix: 'Remove one.' };
@@ -85,6 +87,19 @@ function patternProblem(error: ErrorObject, name: string, advice: string): Findi
   }
   const message = reason ?? `${describe(error.data)} is not of the expected form`;
   return { pointer: error.instancePath, message: `${name}: ${message}`, fix: advice };
+}
+
+/** Only where a schema closes an object: the files of a cell keep what they do not know. */
+function unknownKey(error: ErrorObject, name: string): Finding {
+  const key = textOf(paramsOf(error)['additionalProperty']) ?? '';
+  const properties = error.parentSchema?.['properties'];
+  const known = isJsonObject(properties) ? Object.keys(properties) : [];
+  const near = nearest(key, known);
+  return {
+    pointer: `${error.instancePath}${toPointer([key])}`,
+    message: `'${key.slice(0, 60)}' is no key of ${name}; it has ${known.join(', ')}`,
+    fix: near === null ? 'Remove it.' : `Did you mean "${near}"?`,
+  };
 }
 
 function wrongKind(error: ErrorObject): Finding {

@@ -63,6 +63,8 @@ export interface FolderInside {
 /** Opens a folder of the cell; '' is the cell's own folder. */
 export function openFolderInside(root: string, relPath: string): FolderInside {
   const parts = relPath === '' ? [] : splitInside(root, relPath);
+  const direct = hasProc ? openDirectly(join(root, ...parts)) : undefined;
+  if (direct !== undefined) return heldFolder(direct, join(root, ...parts), { root, relPath });
   const realRoot = realpathSync.native(root);
   const expected = join(realRoot, ...parts);
   if (!hasProc) {
@@ -71,18 +73,40 @@ export function openFolderInside(root: string, relPath: string): FolderInside {
     return { root, relPath, path: expected, recheck, close: () => {} };
   }
   const fd = openFolder(root, relPath, realRoot, parts);
+  const folder = heldFolder(fd, expected, { root, relPath });
+  try {
+    folder.recheck();
+  } catch (error) {
+    closeSync(fd);
+    throw error;
+  }
+  return folder;
+}
+
+/** The common case: this is the folder's true path, so no link was passed. undefined: the careful way says what is. */
+function openDirectly(path: string): number | undefined {
+  let fd: number;
+  try {
+    fd = openSync(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_NONBLOCK);
+  } catch {
+    return undefined;
+  }
+  if (readlinkSync(`/proc/self/fd/${fd}`) === path) return fd;
+  closeSync(fd);
+  return undefined;
+}
+
+function heldFolder(
+  fd: number,
+  expected: string,
+  { root, relPath }: { root: string; relPath: string },
+): FolderInside {
   const recheck = (): void => {
     const actual = readlinkSync(`/proc/self/fd/${fd}`);
     if (actual === expected) return;
     if (actual === `${expected} (deleted)`) throw goneError(expected);
     throw escapes(root, relPath, actual);
   };
-  try {
-    recheck();
-  } catch (error) {
-    closeSync(fd);
-    throw error;
-  }
   return { root, relPath, path: `/proc/self/fd/${fd}`, recheck, close: () => closeSync(fd) };
 }
 
@@ -119,6 +143,20 @@ export function readInside(root: string, relPath: string, options: { maxBytes: n
   );
 }
 
+/** `readInside`; undefined when the file, or a folder on its way, is absent. */
+export function readIfThere(
+  root: string,
+  relPath: string,
+  options: { maxBytes: number },
+): Buffer | undefined {
+  try {
+    return readInside(root, relPath, options);
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return undefined;
+    throw error;
+  }
+}
+
 /**
  * The common case with few system calls, for starts that read 50,000 files: the path of the open descriptor proves that no
  * link was passed. undefined: something is unusual, and the careful way says what.
@@ -129,28 +167,61 @@ function readDirectly(
   { maxBytes }: { maxBytes: number },
 ): Buffer | undefined {
   if (!hasProc) return undefined;
+  splitInside(root, relPath);
+  const path = `${root}/${relPath}`;
   let fd: number;
-  let expected: string;
   try {
-    expected = join(realpathSync.native(root), ...splitInside(root, relPath));
-    fd = openSync(expected, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+    fd = openSync(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
   } catch {
     return undefined; // absent, a link, not allowed: the careful way tells them apart
   }
   try {
-    if (readlinkSync(`/proc/self/fd/${fd}`) !== expected || !fstatSync(fd).isFile())
-      return undefined;
-    return readBounded(fd, join(root, relPath), maxBytes);
+    if (!isAt(fd, root, relPath)) return undefined;
+    const stats = fstatSync(fd);
+    return stats.isFile() ? readBounded(fd, path, maxBytes, stats.size) : undefined;
   } finally {
     closeSync(fd);
   }
+}
+
+/** Whether the descriptor's true path is this one: then no link was passed. Above the root there may be links. */
+function isAt(fd: number, root: string, relPath: string): boolean {
+  const actual = readlinkSync(`/proc/self/fd/${fd}`);
+  return actual === `${root}/${relPath}` || actual === `${realpathSync.native(root)}/${relPath}`;
 }
 
 /** `readInside` for an entry of a folder that is open already. */
 export function readIn(folder: FolderInside, name: string, options: { maxBytes: number }): Buffer {
   const fd = openIn(folder, name, 'r');
   try {
-    return readBounded(fd, join(folder.root, folder.relPath, name), options.maxBytes);
+    const path = join(folder.root, folder.relPath, name);
+    return readBounded(fd, path, options.maxBytes, fstatSync(fd).size);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/**
+ * `readIn` for a file that a listing of the folder has just shown to be a regular one, with few system calls. Whether the
+ * folder is still in its place is for the caller to recheck, once for all of its files.
+ */
+export function readListed(
+  folder: FolderInside,
+  name: string,
+  options: { maxBytes: number },
+): Buffer {
+  if (!hasProc) return readIn(folder, name, options);
+  let fd: number;
+  try {
+    fd = openSync(join(folder.path, name), O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+  } catch {
+    return readIn(folder, name, options); // says what is unusual about it
+  }
+  try {
+    const stats = fstatSync(fd);
+    const relPath = join(folder.relPath, name);
+    refuseIrregular(folder.root, relPath, stats);
+    return readBounded(fd, join(folder.root, relPath), options.maxBytes, stats.size);
   } finally {
     closeSync(fd);
   }
@@ -298,14 +369,13 @@ function refuseIrregular(root: string, relPath: string, stats: Stats): void {
   if (!stats.isFile()) throw irregular(root, relPath);
 }
 
-function readBounded(fd: number, path: string, maxBytes: number): Buffer {
-  const size = fstatSync(fd).size;
+/** `size`: what the file had when it was opened. */
+function readBounded(fd: number, path: string, maxBytes: number, size: number): Buffer {
   // One byte more than the file had: a file that grows while it is read is read on.
   let buffer = Buffer.allocUnsafe(Math.min(size, maxBytes) + 1);
   let length = 0;
   for (;;) {
     const count = readSync(fd, buffer, length, buffer.length - length, null);
-    if (count === 0) return buffer.subarray(0, length);
     length += count;
     if (length > maxBytes)
       throw new RuntimeError(`${path} is larger than ${maxBytes} bytes`, {
@@ -313,6 +383,8 @@ function readBounded(fd: number, path: string, maxBytes: number): Buffer {
         details: { path, maxBytes },
         hint: 'Make the file smaller, or move bulk data to artifacts/.',
       });
+    // There was room for more, so what ends where it was measured to end is the whole.
+    if (count === 0 || length === size) return buffer.subarray(0, length);
     if (length === buffer.length)
       buffer = Buffer.concat([buffer], Math.min(length * 2, maxBytes + 1));
   }

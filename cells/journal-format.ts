@@ -12,23 +12,33 @@
  *    them a control character, always read as more than that.
  * F3 Bytes between `previousEnd` and a batch's own start were given up by the writer: void, not corrupt.
  * F4 A bad end of a file is *torn* only as far as one batch can reach, since one batch at a time is under way: when a
- *    later batch left as much as its header, what stands before it had been committed and is corrupt.
+ *    later batch left as much as its header, or there is a witness of its commit (journal-witness.ts), what stands before
+ *    that had been committed and is corrupt.
+ * F5 A batch or a header in which one bit has turned is read as it was written: its CRC tells which (journal-mend.ts).
  */
 import { crc32 } from 'node:zlib';
+import {
+  BATCH_HEADER_BYTES,
+  BATCH_MAGIC,
+  MAX_PAYLOAD_BYTES,
+  type BatchSpan,
+} from './journal-batch.ts';
+import { flipIn, mendedAt, mendedCopy } from './journal-mend.ts';
+import { findWitnesses, WITNESS_BYTES } from './journal-witness.ts';
 
-/** Every four bytes of text are at least 0x20202020, so this keeps F2. */
-export const MAX_PAYLOAD_BYTES = 0x2000_0000;
-export const BATCH_HEADER_BYTES = 32;
+export {
+  BATCH_HEADER_BYTES,
+  BatchEncoder,
+  encodeBatch,
+  MAX_PAYLOAD_BYTES,
+} from './journal-batch.ts';
+export type { BatchPlace, BatchSpan } from './journal-batch.ts';
 
 const SEGMENT_MAGIC = Buffer.from('LZJ1', 'latin1');
-const BATCH_MAGIC = Buffer.from('LZB1', 'latin1');
 const SEGMENT_PREFIX_BYTES = 12;
 const ALIGNMENT = 64;
 /** A longer header is garbage. */
 export const MAX_SEGMENT_HEADER_BYTES = 4096;
-/** Encoders keep a buffer up to this size between batches. */
-const KEPT_BUFFER_BYTES = 4 << 20;
-
 export interface SegmentHeader {
   format: 1;
   number: number;
@@ -57,16 +67,26 @@ export function encodeSegmentHeader(header: SegmentHeader): Buffer {
   return block;
 }
 
-/** The header at the start of `buffer` and the offset behind it, or null when it is not whole and unharmed. */
+/** The header at the start of `buffer` and the offset behind it, or null when more than one bit of it is bad (F5). */
 export function decodeSegmentHeader(buffer: Buffer): { header: SegmentHeader; end: number } | null {
+  const start = buffer.subarray(0, MAX_SEGMENT_HEADER_BYTES);
+  return decodeWhole(start) ?? decodeMended(start);
+}
+
+function decodeWhole(buffer: Buffer): { header: SegmentHeader; end: number } | null {
   if (buffer.length < SEGMENT_PREFIX_BYTES || !buffer.subarray(0, 4).equals(SEGMENT_MAGIC))
     return null;
   const used = SEGMENT_PREFIX_BYTES + buffer.readUInt32LE(8);
   const end = Math.ceil(used / ALIGNMENT) * ALIGNMENT;
-  if (end > Math.min(buffer.length, MAX_SEGMENT_HEADER_BYTES)) return null;
+  if (end > buffer.length) return null;
   if (crc32(buffer.subarray(8, used)) !== buffer.readUInt32LE(4)) return null;
   const header = parseOrNull(buffer.toString('utf8', SEGMENT_PREFIX_BYTES, used));
   return isSegmentHeader(header) ? { header, end } : null;
+}
+
+function decodeMended(buffer: Buffer): { header: SegmentHeader; end: number } | null {
+  const found = flipIn(buffer, 0, { magic: SEGMENT_MAGIC, overhead: SEGMENT_PREFIX_BYTES });
+  return found && decodeWhole(mendedCopy(buffer, [0, buffer.length], found.flip));
 }
 
 /** A header of ours that keeps its CRC is JSON; a forged one may be anything. */
@@ -92,64 +112,14 @@ function isSegmentHeader(value: unknown): value is SegmentHeader {
 const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null;
 
-export interface BatchPlace {
-  /** Of its first record. */
-  lsn: number;
-  /** Offset at which the batch before it ends in this file; of the first batch, the end of the file's header, else 0. */
-  previousEnd: number;
-}
-
-/** Encodes into one buffer that grows: what `encode` returns is valid until it is called again. */
-export class BatchEncoder {
-  #buffer = Buffer.allocUnsafe(0);
-
-  /** Lines are JSON text without '\n'; there is at least one. */
-  encode(lines: readonly string[], { lsn, previousEnd }: BatchPlace): Buffer {
-    const text = lines.length === 1 ? (lines[0] ?? '') : lines.join('\n');
-    const buffer = this.#room(text);
-    const length = buffer.write(text, BATCH_HEADER_BYTES, 'utf8');
-    if (length > MAX_PAYLOAD_BYTES) throw new RangeError(`a batch of ${length} bytes is too long`);
-    BATCH_MAGIC.copy(buffer);
-    buffer.writeUInt32LE(length, 8);
-    buffer.writeUInt32LE(lines.length, 12);
-    buffer.writeBigUInt64LE(BigInt(previousEnd), 16);
-    buffer.writeBigUInt64LE(BigInt(lsn), 24);
-    const batch = buffer.subarray(0, BATCH_HEADER_BYTES + length);
-    batch.writeUInt32LE(crc32(batch.subarray(8)), 4);
-    return batch;
-  }
-
-  #room(text: string): Buffer {
-    if (BATCH_HEADER_BYTES + 3 * text.length <= this.#buffer.length) return this.#buffer;
-    const needed = BATCH_HEADER_BYTES + Buffer.byteLength(text, 'utf8');
-    if (needed > KEPT_BUFFER_BYTES) return Buffer.allocUnsafeSlow(needed);
-    if (needed > this.#buffer.length) {
-      const size = 2 ** Math.max(16, Math.ceil(Math.log2(needed)));
-      this.#buffer = Buffer.allocUnsafeSlow(size);
-    }
-    return this.#buffer;
-  }
-}
-
-export function encodeBatch(lines: readonly string[], place: BatchPlace): Buffer {
-  return new BatchEncoder().encode(lines, place);
-}
-
-/** Where a batch lies; `start` is that of its header. */
-export interface BatchSpan {
-  kind: 'batch';
-  lsn: number;
-  count: number;
-  start: number;
-  end: number;
-}
-
 /** Something that was committed and cannot be read. */
 export interface CorruptSpan {
   kind: 'corrupt';
   from: number;
   to: number;
   reason: string;
+  /** The lsn behind it, where a witness tells. */
+  nextLsn?: number;
 }
 
 /** The bad end of a file, where a write was under way (F4). `to` is behind its last byte that is not zero. */
@@ -178,7 +148,9 @@ export function* readBatches(
 }
 
 export function linesOf(file: Buffer, batch: BatchSpan): string[] {
-  return file.toString('utf8', batch.start + BATCH_HEADER_BYTES, batch.end).split('\n');
+  const { start, end, flip } = batch;
+  if (flip === undefined) return file.toString('utf8', start + BATCH_HEADER_BYTES, end).split('\n');
+  return mendedCopy(file, [start, end], flip).toString('utf8', BATCH_HEADER_BYTES).split('\n');
 }
 
 /** As `readBatches`, without decoding the lines. */
@@ -189,13 +161,17 @@ export function* scanBatches(
   const content = knownEnd === undefined ? file : file.subarray(0, knownEnd);
   let at = start;
   while (at < content.length) {
-    const batch = batchAt(content, at, at);
+    const batch = batchAt(content, at, at) ?? mendedAt(content, at);
     if (batch !== null) {
       yield batch;
       at = batch.end;
       continue;
     }
     const { next, resumeAt } = resync(content, at);
+    if (next === null && knownEnd === undefined) {
+      yield* badEnd(file, at, resumeAt);
+      return;
+    }
     if (resumeAt > at)
       yield { kind: 'corrupt', from: at, to: resumeAt, reason: 'no readable batch' };
     if (next === null) {
@@ -205,12 +181,27 @@ export function* scanBatches(
     yield next;
     at = next.end;
   }
-  if (knownEnd === undefined) {
-    const to = endOfData(file, at);
-    if (to > at) yield { kind: 'torn', from: at, to };
-  } else if (at < knownEnd) {
+  if (knownEnd === undefined) yield* badEnd(file, at, at);
+  else if (at < knownEnd)
     yield { kind: 'corrupt', from: at, to: knownEnd, reason: 'the end cannot be read' };
+}
+
+/** F4: the end of a file behind its last readable batch; `headerAt`: where the last header of a batch was seen. */
+function* badEnd(file: Buffer, at: number, headerAt: number): Generator<CorruptSpan | TornSpan> {
+  const { newest, at: witnesses } = findWitnesses(file, at);
+  const witnessed = newest !== null && newest.end > at ? newest : null;
+  const lost = { kind: 'corrupt', reason: 'no readable batch' } as const;
+  let from = at;
+  if (witnessed !== null) {
+    yield { ...lost, from, to: witnessed.end, nextLsn: witnessed.nextLsn };
+    from = witnessed.end;
   }
+  if (headerAt > from) {
+    yield { ...lost, from, to: headerAt };
+    from = headerAt;
+  }
+  const to = endOfData(file, from, witnesses);
+  if (to > from) yield { kind: 'torn', from, to };
 }
 
 /** The whole batch at `at` whose `previousEnd` lies in [floor, at] (F1), or null. */
@@ -248,11 +239,15 @@ function resync(content: Buffer, at: number): { next: BatchSpan | null; resumeAt
 
 const ZEROS = Buffer.alloc(4096);
 
-/** Offset behind the last byte that is not zero, at least `from`. */
-function endOfData(file: Buffer, from: number): number {
+/** Offset behind the last byte that is not zero, at least `from`. The witnesses do not count. */
+function endOfData(file: Buffer, from: number, witnesses: readonly number[]): number {
   let end = file.length;
-  while (end - ZEROS.length >= from && file.subarray(end - ZEROS.length, end).equals(ZEROS))
-    end -= ZEROS.length;
-  while (end > from && file[end - 1] === 0) end -= 1;
-  return end;
+  for (;;) {
+    while (end - ZEROS.length >= from && file.subarray(end - ZEROS.length, end).equals(ZEROS))
+      end -= ZEROS.length;
+    while (end > from && file[end - 1] === 0) end -= 1;
+    const witness = witnesses.find((at) => at < end && end <= at + WITNESS_BYTES);
+    if (witness === undefined || witness < from) return end;
+    end = witness;
+  }
 }

@@ -6,26 +6,18 @@
  *    `previous.end`, any segment numbered between `previous.number` and its own, any record whose lsn it gives anew.
  * R2 Only the end of the last segment may be torn. Everywhere else a bad region is corrupt.
  * R3 Lsns rise by one over the whole journal, so a gap is a loss, however it came about, and is reported with its range.
+ * R4 What is missing at either end leaves no gap: there a loss shows by what others know of the journal (`known`). How much
+ *    is missing behind the last readable record may be unknown; then lsns go on far behind, so that none is given twice.
  */
-import {
-  closeSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  readSync,
-  statSync,
-  type Dirent,
-} from 'node:fs';
-import { join } from 'node:path';
+import { statSync } from 'node:fs';
 import {
   BATCH_HEADER_BYTES,
-  decodeSegmentHeader,
   linesOf,
-  MAX_SEGMENT_HEADER_BYTES,
   scanBatches,
   type BatchSpan,
   type SegmentHeader,
 } from './journal-format.ts';
+import { planSegments, readSegment, type Planned } from './journal-plan.ts';
 
 export interface JournalRecordLine {
   /** Rises by one from record to record over the node's whole life. */
@@ -55,8 +47,21 @@ export interface CorruptRegion {
   from: number;
   to: number;
   reason: string;
-  /** Records lost, both ends included; null: none that the rest of the journal knows of. */
-  lostLsn: { from: number; to: number } | null;
+  /**
+   * Records lost, both ends included; null: none that the rest of the journal knows of. `from` stays the same at each
+   * reading. `isOpen`: nobody knows how many, `to` is only a bound.
+   */
+  lostLsn: { from: number; to: number; isOpen?: true } | null;
+}
+
+/** How far the journal had come at some time, as another file tells. */
+export interface JournalKnown {
+  /** This record had been committed; 0: none is known. */
+  lsn: number;
+  /** This segment had been written to; 0: none is known. */
+  segment: number;
+  /** Nothing was committed after that. */
+  isAll: boolean;
 }
 
 export interface RecoveredJournal {
@@ -69,6 +74,8 @@ export interface RecoveredJournal {
   /** Bytes ignored at the end of the last segment. */
   tornBytes: number;
   corrupt: CorruptRegion[];
+  /** Batches with a flipped bit, read as they were written. */
+  mended: { segment: number; at: number }[];
   /** All files, oldest first; a file that does not count holds no record. */
   segments: SegmentInfo[];
 }
@@ -76,6 +83,9 @@ export interface RecoveredJournal {
 export interface RecoverOptions {
   /** Records before this lsn are not handed out. */
   fromLsn?: number;
+  /** The journal begins here or before; 0: not known (R4). */
+  begin?: number;
+  known?: JournalKnown | undefined;
   /** Called for each record, oldest first: recovery and replay in one pass over the files. */
   onRecord?: (record: JournalRecordLine) => void;
 }
@@ -83,13 +93,14 @@ export interface RecoverOptions {
 /** Checks the whole journal. Throws only what the file system throws for a folder that may not be read. */
 export function recoverJournal(
   folder: string,
-  { fromLsn = 0, onRecord }: RecoverOptions = {},
+  { fromLsn = 0, begin = 0, known, onRecord }: RecoverOptions = {},
 ): RecoveredJournal {
-  const walk = new Walk(folder);
+  const walk = new Walk(folder, begin);
   for (const { number, file, batch } of walk.batches())
     if (onRecord !== undefined && batch.lsn + batch.count > fromLsn)
       for (const record of recordsOf(number, file, batch))
         if (record.lsn >= fromLsn) onRecord(record);
+  walk.finish(known);
   return walk.found;
 }
 
@@ -117,58 +128,14 @@ function* recordsOf(segment: number, file: Buffer, batch: BatchSpan): Generator<
   }
 }
 
-interface Planned {
-  number: number;
-  path: string;
-  header: SegmentHeader | null;
-  /** Where its first batch begins; 0 when the header cannot be read. */
-  start: number;
-  /** From a later header; undefined: not known. */
-  end: number | undefined;
-  isVoid: boolean;
-  /** Lsns from here on stand in a later segment; Infinity for the last one that holds anything. */
-  lsnLimit: number;
-}
-
-/** What each file is, from the headers alone (R1). */
-function plan(folder: string): Planned[] {
-  const segments = listSegments(folder).map(({ number, path }): Planned => {
-    const decoded = decodeSegmentHeader(readStart(path));
-    const known = decoded?.header.number === number ? decoded : null;
-    const [header, start] = [known?.header ?? null, known?.end ?? 0];
-    return { number, path, header, start, end: undefined, isVoid: false, lsnLimit: Infinity };
-  });
-  const byNumber = new Map(segments.map((segment) => [segment.number, segment]));
-  for (const { number, header } of segments) {
-    if (header === null || header.previous === null) continue;
-    const { previous } = header;
-    const named = byNumber.get(previous.number);
-    if (named !== undefined) named.end = previous.end;
-    for (const between of segments)
-      if (between.number > previous.number && between.number < number) between.isVoid = true;
-  }
-  let limit = Infinity;
-  for (const segment of segments.toReversed()) {
-    segment.lsnLimit = limit;
-    if (!segment.isVoid) limit = Math.min(limit, firstLsnOf(segment) ?? Infinity);
-  }
-  return segments;
-}
-
-/** Of a segment whose header is lost, the lsn of its first readable batch. */
-function firstLsnOf({ header, path }: Planned): number | undefined {
-  if (header !== null) return header.firstLsn;
-  const file = readSegment(path);
-  if (file instanceof Error) return undefined;
-  for (const span of scanBatches(file)) if (span.kind === 'batch') return span.lsn;
-  return undefined;
-}
-
 interface FoundBatch {
   number: number;
   file: Buffer;
   batch: BatchSpan;
 }
+
+/** More records than a segment can hold. */
+const UNKNOWN_COUNT = 2 ** 32;
 
 type Place = Pick<CorruptRegion, 'segment' | 'from' | 'to'>;
 
@@ -181,20 +148,23 @@ class Walk {
     lastEpoch: 0,
     tornBytes: 0,
     corrupt: [],
+    mended: [],
     segments: [],
   };
   readonly #folder: string;
+  readonly #begin: number;
   /** False until the first kept segment told where the journal begins. */
   #begun = false;
   /** A bad region just read; the next good lsn tells what was lost in it. */
   #unsettled: CorruptRegion | undefined;
 
-  constructor(folder: string) {
+  constructor(folder: string, begin = 0) {
     this.#folder = folder;
+    this.#begin = begin;
   }
 
   *batches(skipBefore = 0): Generator<FoundBatch> {
-    for (const segment of plan(this.#folder)) {
+    for (const segment of planSegments(this.#folder)) {
       this.found.nextNumber = segment.number + 1;
       if (segment.header !== null && !segment.isVoid) this.#enter(segment, segment.header);
       const firstLsn = this.found.nextLsn;
@@ -228,7 +198,9 @@ class Walk {
       end = span.kind === 'batch' ? span.end : span.to;
       if (span.kind === 'corrupt') {
         const reason = span.from === 0 ? 'the segment header cannot be read' : span.reason;
-        this.#corrupt({ segment: number, from: span.from, to: span.to }, reason);
+        const place = { segment: number, from: span.from, to: span.to };
+        this.#corrupt(place, reason);
+        if (span.nextLsn !== undefined) this.#expect(span.nextLsn, place);
       } else if (this.#begun && span.lsn < this.found.nextLsn) {
         this.#corrupt({ segment: number, from: span.start, to: end }, 'an lsn is given twice');
       } else {
@@ -236,6 +208,7 @@ class Walk {
         firstLsn ??= span.lsn;
         this.found.nextLsn = span.lsn + span.count;
         settleFrom = span.start;
+        if (span.flip) this.found.mended.push({ segment: number, at: span.flip.at });
         yield { number, file, batch: span };
       }
     }
@@ -249,8 +222,6 @@ class Walk {
     const end = segment.end ?? statSync(path).size;
     const firstLsn = this.found.nextLsn;
     this.#corrupt({ segment: number, from: 0, to: end }, message);
-    // Where no later segment tells: more records than bytes it cannot hold.
-    if (segment.lsnLimit === Infinity) this.found.nextLsn += end;
     this.#leave(segment, { firstLsn, end });
     this.found.last = { number, end, settleFrom: end };
   }
@@ -265,10 +236,34 @@ class Walk {
     this.found.segments.push({ number, path, firstLsn, lastLsn, bytes: end, closed: true });
   }
 
+  /** R4. Call when all batches were read. */
+  finish(known: JournalKnown = { lsn: 0, segment: 0, isAll: false }): void {
+    const { found } = this;
+    const lastNumber = found.last?.number ?? 0;
+    if (!this.#begun) found.nextLsn = Math.max(found.nextLsn, this.#begin);
+    const isCut = known.segment > lastNumber;
+    const isShort = known.isAll ? found.nextLsn <= known.lsn : isCut || found.nextLsn <= known.lsn;
+    const isBare = !this.#begun && this.#begin > 0 && known.lsn === 0;
+    if (this.#unsettled !== undefined || isShort || isBare) {
+      const end = found.last?.end ?? 0;
+      const place = { segment: isCut ? known.segment : lastNumber, from: end, to: end };
+      const what = isCut || isBare ? 'the newest segment is missing' : 'its end is missing';
+      const region = this.#unsettled ?? this.#corrupt(place, what);
+      const from = found.nextLsn;
+      const isExact = known.isAll && known.lsn >= from;
+      region.lostLsn = isExact
+        ? { from, to: known.lsn }
+        : { from, to: from + UNKNOWN_COUNT - 1, isOpen: true };
+      found.nextLsn = region.lostLsn.to + 1;
+    }
+    found.nextLsn = Math.max(found.nextLsn, known.lsn + 1);
+    found.nextNumber = Math.max(found.nextNumber, known.segment + 1);
+  }
+
   /** R3: told a good lsn, reports what is missing before it. */
   #expect(lsn: number, place: Place): void {
-    const expected = this.found.nextLsn;
-    if (this.#begun && lsn > expected) {
+    const expected = this.#begun ? this.found.nextLsn : this.#firstExpected(lsn);
+    if (lsn > expected) {
       const region =
         this.#unsettled ?? this.#corrupt(place, 'records before this place are missing');
       region.lostLsn = { from: expected, to: lsn - 1 };
@@ -276,6 +271,12 @@ class Walk {
     this.#unsettled = undefined;
     this.#begun = true;
     this.found.nextLsn = Math.max(expected, lsn);
+  }
+
+  /** R4: where the journal should begin, told where it does. Older segments may have been dropped. */
+  #firstExpected(lsn: number): number {
+    if (this.#begin > 0) return Math.min(lsn, this.#begin);
+    return this.#unsettled === undefined ? lsn : 1;
   }
 
   #corrupt({ segment, from, to }: Place, reason: string): CorruptRegion {
@@ -301,52 +302,4 @@ class Walk {
     // Not under a good CRC: believed only as far as the bytes before it can have held so many records.
     if (lsn > this.found.nextLsn && lsn < this.found.nextLsn + from) this.#expect(lsn, place);
   }
-}
-
-function listSegments(folder: string): { number: number; path: string }[] {
-  return entriesOf(folder)
-    .filter((entry) => entry.isFile() && /^\d{12}\.wal$/.test(entry.name))
-    .map(({ name }) => ({ number: Number.parseInt(name, 10), path: join(folder, name) }))
-    .sort((a, b) => a.number - b.number);
-}
-
-function entriesOf(folder: string): Dirent[] {
-  try {
-    return readdirSync(folder, { withFileTypes: true });
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return [];
-    throw error;
-  }
-}
-
-function readStart(path: string): Buffer {
-  const fd = openSync(path, 'r');
-  try {
-    const block = Buffer.alloc(MAX_SEGMENT_HEADER_BYTES);
-    return block.subarray(0, readSync(fd, block, 0, block.length, 0));
-  } catch (error) {
-    if (isDamage(error)) return Buffer.alloc(0);
-    throw error;
-  } finally {
-    closeSync(fd);
-  }
-}
-
-/** The whole file, or the error when it is the disk or the file itself that is bad. */
-function readSegment(path: string): Buffer | Error {
-  try {
-    return readFileSync(path);
-  } catch (error) {
-    if (isDamage(error)) return error;
-    throw error;
-  }
-}
-
-/** Anything else (no permission, no descriptors) says nothing about the file: unreadable is not empty (P6). */
-function isDamage(error: unknown): error is NodeJS.ErrnoException {
-  return (
-    error instanceof Error &&
-    'code' in error &&
-    (error.code === 'EIO' || error.code === 'ERR_FS_FILE_TOO_LARGE')
-  );
 }

@@ -1,8 +1,11 @@
 /**
  * Where the journal gets its segment files from. The next one is made ready in the background while the present one
  * fills, so that a roll costs no more than any commit. Numbers rise and none is used twice.
+ *
+ * P1 What is prepared takes its whole space, where there is room: so the journal can go on for a while on a full disk.
+ *    Where there is none an empty file is prepared, and at a clean stop the space is given up for the checkpoints.
  */
-import { SegmentFile, STEP_BYTES, type JournalIo } from './journal-segment.ts';
+import { isFull, SegmentFile, STEP_BYTES, type JournalIo } from './journal-segment.ts';
 import type { SegmentHeader } from './journal-format.ts';
 
 export interface SupplyOptions {
@@ -26,6 +29,8 @@ export class SegmentSupply {
   /** Size of the present segment at which the next is prepared, in bytes. */
   #prepareAt: number;
   #isStopped = false;
+  /** P1: from now on every segment is as small as it can be. */
+  #isShrunk = false;
 
   constructor(options: SupplyOptions, nextNumber: number) {
     this.#options = options;
@@ -33,7 +38,10 @@ export class SegmentSupply {
     this.#prepareAt = options.segmentBytes / 2;
   }
 
-  /** A segment at once, durable with its header: small, since somebody waits for it. */
+  /**
+   * A segment at once, durable with its header: small, since somebody waits for it, but with some room, so that a journal
+   * that was held does not open for one commit.
+   */
   async create(fields: Pick<SegmentHeader, 'firstLsn' | 'previous'>): Promise<SegmentFile> {
     const { io, folder, segmentBytes } = this.#options;
     await this.#preparing;
@@ -48,7 +56,8 @@ export class SegmentSupply {
 
   /** Tells how far the present segment is, after each commit. */
   noteSize(bytes: number): void {
-    if (bytes < this.#prepareAt || this.#ready !== undefined || this.#isStopped) return;
+    if (this.#isShrunk || this.#isStopped) return;
+    if (bytes < this.#prepareAt || this.#ready !== undefined) return;
     void this.#prepareOnce(bytes);
   }
 
@@ -89,8 +98,13 @@ export class SegmentSupply {
   /** After a failure or at the end: nothing prepared is kept. */
   stop(): void {
     this.#isStopped = true;
-    this.#ready?.discard();
-    this.#ready = undefined;
+    this.#discardReady();
+  }
+
+  /** P1. */
+  shrink(): void {
+    this.#isShrunk = true;
+    this.#discardReady();
   }
 
   /** Resolves when nothing is going on in the background. */
@@ -107,17 +121,35 @@ export class SegmentSupply {
   }
 
   async #prepare(activeBytes: number): Promise<void> {
-    const { io, folder, segmentBytes } = this.#options;
-    const number = this.#takeNumber();
+    const { segmentBytes } = this.#options;
     try {
-      const segment = await SegmentFile.create(io, { folder, number, sizeBytes: segmentBytes });
-      if (this.#isStopped) segment.discard();
+      const segment = await this.#createAhead();
+      if (this.#isStopped || (this.#isShrunk && !segment.isSmall)) segment.discard();
       else this.#ready = segment;
       this.#error = undefined;
     } catch (error) {
       this.#error = error instanceof Error ? error : new Error(String(error));
       this.#prepareAt = activeBytes + segmentBytes / 4; // not again at every commit
     }
+  }
+
+  /** P1. */
+  async #createAhead(): Promise<SegmentFile> {
+    const { io, folder, segmentBytes } = this.#options;
+    const create = (sizeBytes: number): Promise<SegmentFile> =>
+      SegmentFile.create(io, { folder, number: this.#takeNumber(), sizeBytes });
+    if (this.#isShrunk) return create(0);
+    try {
+      return await create(segmentBytes);
+    } catch (error) {
+      if (!isFull(error)) throw error;
+      return create(0);
+    }
+  }
+
+  #discardReady(): void {
+    this.#ready?.discard();
+    this.#ready = undefined;
   }
 
   #begun(): void {

@@ -45,6 +45,8 @@ export interface JournalOptions {
   onCommit(batch: CommittedBatch): void;
   /** Called once when the journal becomes held; possibly from within `flush`. */
   onFailure(error: Error, firstLostLsn: number): void;
+  /** Called when commits go to a new segment. */
+  onRoll?: () => void;
   io?: JournalIo;
 }
 
@@ -52,6 +54,8 @@ export interface JournalOptions {
 const ALONE_RECORDS = 2;
 /** A main-thread sync must not block the loop for longer, in ms; judged by the sync before. */
 const FAST_SYNC_MS = 2;
+/** After so long without a commit, in ms, the last one gets its witness (journal-witness.ts). */
+const QUIET_MS = 10;
 /** Bound of what waits for one commit, in UTF-16 units; 3 bytes each at most keeps a batch below MAX_PAYLOAD_BYTES. */
 const MAX_PENDING = 128 << 20;
 
@@ -93,12 +97,14 @@ export class Journal {
   #closing: Promise<void> | undefined;
   /** 0 while unknown: taken for fast. */
   #lastSyncMs = 0;
+  #quiet: NodeJS.Timeout | undefined;
   /** Truncating and closing of segments that are done. */
   #retired: Promise<void> = Promise.resolve();
 
   /** Begins a new segment behind what `recoverJournal` found (J4). Throws what the file system throws. */
   static async open(options: JournalOptions, recovered: RecoveredJournal): Promise<Journal> {
-    const full = { segmentBytes: 8 << 20, syncAlone: true, io: fileSystem, ...options };
+    const defaults = { segmentBytes: 8 << 20, syncAlone: true, io: fileSystem, onRoll: () => {} };
+    const full = { ...defaults, ...options };
     const { last, nextLsn: firstLsn, nextNumber, tornBytes } = recovered;
     mkdirSync(full.folder, { recursive: true });
     if (last !== null) {
@@ -126,6 +132,11 @@ export class Journal {
   /** The last record that is on disk; 0 for none. */
   get committedLsn(): number {
     return this.#committedLsn;
+  }
+
+  /** Of the segment that the last commit went to. */
+  get activeNumber(): number {
+    return this.#active.number;
   }
 
   /** What waits for the next commit, in UTF-16 units: the bytes for ASCII, less than the bytes for other text. */
@@ -177,6 +188,12 @@ export class Journal {
   /** All files, oldest first. */
   segments(): SegmentInfo[] {
     return [...this.#closed, infoOf(this.#active, { closed: false })];
+  }
+
+  /** Before a clean stop: what the journal holds in reserve is free for others, and it takes no more than it needs. */
+  giveUpReserve(): void {
+    this.#supply.shrink();
+    if (this.#inFlight === undefined && !this.#isHeld) this.#active.shrink();
   }
 
   /** Deletes closed segments that hold only records before `lsn`, oldest first. Returns how many. */
@@ -275,7 +292,14 @@ export class Journal {
     if (next instanceof Error) this.#fail(next);
     else if (this.#flushWanted && !this.#inFlight && hasWork(this.#pending))
       this.#commit({ mayBlock: false }); // wanted from within `onCommit`; blocking here could starve the loop
-    if (this.#refusal === undefined) this.#supply.noteSize(this.#active.end);
+    if (this.#refusal !== undefined) return;
+    this.#supply.noteSize(this.#active.end);
+    this.#quiet = this.#quiet?.refresh() ?? setTimeout(() => this.#witness(), QUIET_MS).unref();
+  }
+
+  #witness(): void {
+    if (this.#inFlight === undefined && this.#refusal === undefined)
+      this.#active.witness(this.#committedLsn + 1);
   }
 
   #deliver({ firstLsn, lines, ticket }: Group): void {
@@ -296,6 +320,7 @@ export class Journal {
     this.#rollWanted = false;
     this.#closed.push(infoOf(old, { closed: true }));
     this.#retired = this.#retired.then(() => old.retire());
+    this.#options.onRoll();
   }
 
   /** J5. */
@@ -332,6 +357,7 @@ export class Journal {
     this.#active = segment;
     this.#isHeld = false;
     this.#refusal = undefined;
+    this.#options.onRoll();
   }
 
   async #close(): Promise<void> {
@@ -345,6 +371,7 @@ export class Journal {
     try {
       await Promise.all(done);
     } finally {
+      clearTimeout(this.#quiet);
       this.#supply.stop();
       await this.#supply.settled();
       await this.#retired;

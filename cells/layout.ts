@@ -6,10 +6,10 @@
  * L1 Different names never meet in one file: what `encodeName` and `checkpointFolder` return is injective, but for the
  *    64 bits of SHA-256 that stand for the rest of an overlong name.
  */
-import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { ID_PATTERN, RESERVED_IDS } from '../machines/addresses.ts';
 import type { FileKind } from '../machines/mission.ts';
+import { sha256 } from './sha256.ts';
 
 /** Marks the file that explains what is wrong with its neighbour: `cell.json.error`. */
 export const ERROR_SUFFIX = '.error';
@@ -26,6 +26,12 @@ export interface MissionsLayout {
   epoch: string;
   nodeId: string;
   node: string;
+  /** What whoever calls the HTTP gateway must show (mode 0600). */
+  httpToken: string;
+  /** The health report of the last poll. */
+  health: string;
+  /** Ids that registered themselves by a heartbeat. */
+  guests: string;
   index: string;
   dropped: string;
   revivals: Record<RevivalState, string>;
@@ -43,6 +49,9 @@ export function missionsLayout(missionsDir: string): MissionsLayout {
     epoch: join(own, 'epoch'),
     nodeId: join(own, 'node-id'),
     node: join(own, 'node.json'),
+    httpToken: join(own, 'http-token'),
+    health: join(own, 'health.json'),
+    guests: join(own, 'guests.json'),
     index: join(own, 'index.json'),
     dropped: join(own, 'dropped'),
     revivals: {
@@ -151,7 +160,7 @@ export function encodeName(text: string): string {
 /** `~` stands in no encoded name, so a shortened one never equals a whole one (L1). */
 function bounded(name: string, max: number): string {
   if (name.length <= max) return name;
-  const hash = createHash('sha256').update(name).digest('hex').slice(0, 16);
+  const hash = sha256(name).slice(0, 16);
   return `${name.slice(0, max - hash.length - 1)}~${hash}`;
 }
 

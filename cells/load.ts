@@ -12,7 +12,7 @@ import { readdirSync } from 'node:fs';
 import { RuntimeError, toPlainError } from '../machines/errors.ts';
 import type { JsonObject } from '../machines/json.ts';
 import type { FileChange, FileKind } from '../machines/mission.ts';
-import { hasCode, openFolderInside, readIn, readInside } from './inside.ts';
+import { hasCode, openFolderInside, readIn, readInside, readListed } from './inside.ts';
 import type { FolderInside } from './inside.ts';
 import { ERROR_SUFFIX, fileKindOf, idProblem, isIgnoredName } from './layout.ts';
 import { MAX_FILE_BYTES, lineOfPointer, parseJsonObject } from './parse-json.ts';
@@ -81,8 +81,10 @@ export function scanCell(
     problems: [],
     errorFiles: [],
   };
+  const top = new Set<string>();
   for (const folder of SCANNED_FOLDERS) {
-    const state = scanFolder(scan, cellDir, folder, known);
+    if (top.size > 0 && folder !== '' && !top.has(folder)) continue; // absent, as most `config` are
+    const state = scanFolder(scan, cellDir, folder, { known, top });
     if (folder === '' && state === 'absent') return { ...scan, gone: true };
     if (state === 'unreadable') keepKnown(scan, known, folder); // L1
   }
@@ -97,16 +99,17 @@ function scanFolder(
   scan: CellScan,
   cellDir: string,
   relFolder: string,
-  known: ReadonlyMap<string, string>,
+  { known, top }: { known: ReadonlyMap<string, string>; top: Set<string> },
 ): 'read' | 'absent' | 'unreadable' {
   let folder: FolderInside | null = null;
   try {
     folder = openFolderInside(cellDir, relFolder);
     const entries = readdirSync(folder.path, { withFileTypes: true });
+    // Without regard to case, as some file systems look names up.
+    if (relFolder === '') for (const { name } of entries) top.add(name.toLowerCase());
     entries.sort((a, b) => (a.name < b.name ? -1 : 1));
     const files = entries.filter((entry) => isInput(scan, relFolder, entry));
-    for (const { name } of files.slice(0, MAX_FILES_PER_FOLDER))
-      scanFile(scan, folder, name, known);
+    for (const entry of files.slice(0, MAX_FILES_PER_FOLDER)) scanFile(scan, folder, entry, known);
     folder.recheck();
     if (files.length <= MAX_FILES_PER_FOLDER) return 'read';
     scan.problems.push({ path: relFolder, problems: [tooMany(files.length)] });
@@ -130,14 +133,16 @@ function isInput(scan: CellScan, relFolder: string, { name }: Dirent): boolean {
 function scanFile(
   scan: CellScan,
   folder: FolderInside,
-  name: string,
+  entry: Dirent,
   known: ReadonlyMap<string, string>,
 ): void {
+  const { name } = entry;
   const path = folder.relPath === '' ? name : `${folder.relPath}/${name}`;
   const before = known.get(path);
   let file: ReadFile;
   try {
-    const bytes = readIn(folder, name, { maxBytes: MAX_FILE_BYTES });
+    const read = entry.isFile() ? readListed : readIn;
+    const bytes = read(folder, name, { maxBytes: MAX_FILE_BYTES });
     if (before !== undefined && hash('sha256', bytes) === before) {
       scan.hashes.set(path, before);
       return;

@@ -2,7 +2,7 @@
  * One node, one missions folder (P5): an exclusive transaction that SQLite keeps open on `.lazarus/lock`. The operating
  * system releases it with the process, however that ends, so a dead node can never lock anyone out.
  */
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { RuntimeError } from '../machines/errors.ts';
 
@@ -24,8 +24,29 @@ export function lockMissions(lockFile: string, nodeFile: string): NodeLock {
       details: { lockFile },
     });
   }
-  return { release: () => database.close() };
+  return {
+    release: () => {
+      if (database.isOpen) database.close();
+    },
+  };
 }
+
+/** Whether a node holds the folder now, by looking alone: nothing is made or written, and a dead node's lock is none. */
+export function isLocked(lockFile: string): boolean {
+  if (!existsSync(lockFile)) return false;
+  const database = new DatabaseSync(lockFile, { readOnly: true });
+  try {
+    database.exec('SELECT count(*) FROM sqlite_master');
+    return false;
+  } catch (error) {
+    if ((error as { errcode?: number }).errcode === SQLITE_BUSY) return true;
+    throw error;
+  } finally {
+    database.close();
+  }
+}
+
+const SQLITE_BUSY = 5;
 
 function holder(nodeFile: string): string {
   try {

@@ -3,9 +3,8 @@
  * schema cannot say in words that editors know (step names differ, a task does not wait for itself) is checked here.
  */
 import { readFileSync } from 'node:fs';
-import { Ajv } from 'ajv';
-import type { ValidateFunction } from 'ajv';
-import formats from 'ajv-formats';
+import { createRequire } from 'node:module';
+import type { Ajv, ValidateFunction } from 'ajv';
 import { RuntimeError } from '../machines/errors.ts';
 import { isJsonObject } from '../machines/json.ts';
 import type { JsonObject, JsonValue } from '../machines/json.ts';
@@ -16,7 +15,7 @@ import { MAX_PROBLEMS, lineOfPointer, toPointer } from './parse-json.ts';
 import type { Problem } from './parse-json.ts';
 import { parseCpu, parseSize } from './units.ts';
 
-export type SchemaKind = FileKind | 'cell-drop' | 'owner' | 'checkpoint';
+export type SchemaKind = FileKind | 'cell-drop' | 'owner' | 'checkpoint' | 'daemon-config';
 
 export type Validated =
   { ok: true; value: JsonObject } | { ok: false; path: string; problems: Problem[] };
@@ -32,21 +31,11 @@ const FILES: readonly (SchemaKind | 'common')[] = [
   'cell-drop',
   'owner',
   'checkpoint',
+  'daemon-config',
 ];
 
 /** Where the schemas' ids begin; editors may use the ids or the files in cells/schemas/. */
 export const SCHEMA_BASE = 'https://lazarus.dev/schemas/';
-
-const ajv = new Ajv({
-  allErrors: true, // the size of every file and list is bounded
-  strict: true,
-  strictRequired: false, // `required` stands beside an allOf that has the properties
-  allowUnionTypes: true, // "an id or null"
-  discriminator: true,
-  verbose: true, // explain.ts reads the description of the schema that failed
-  validateSchema: false, // a test does; here it would cost every start 30 ms
-});
-formats.default(ajv, ['date-time']);
 
 /**
  * `text`: the source, for line numbers (without it every line is 1). `path`: the file, as it is named in the result.
@@ -80,9 +69,11 @@ export function schemaOf(kind: SchemaKind | 'common'): JsonObject {
   throw new Error(`cells/schemas/${kind}.json is no object`);
 }
 
+const require = createRequire(import.meta.url);
 const validators = new Map<SchemaKind, ValidateFunction>();
+let ajv: Ajv | undefined;
 
-/** Compiled at first use: a run that reads no checkpoints does not pay for their schema. */
+/** Loaded and compiled at first use: a start that has no file to check does not wait for it (30 ms). */
 function validator(kind: SchemaKind): ValidateFunction {
   const known = validators.get(kind) ?? compile(kind);
   validators.set(kind, known);
@@ -90,10 +81,28 @@ function validator(kind: SchemaKind): ValidateFunction {
 }
 
 function compile(kind: SchemaKind): ValidateFunction {
-  if (validators.size === 0) for (const file of FILES) ajv.addSchema(schemaOf(file));
+  ajv ??= loadAjv();
   const compiled = ajv.getSchema(`${SCHEMA_BASE}${kind}.json`);
   if (compiled) return compiled;
   throw new Error(`there is no schema for ${kind}`);
+}
+
+/** By `require`, for whoever validates cannot wait. */
+function loadAjv(): Ajv {
+  const { Ajv: Validator } = require('ajv') as typeof import('ajv');
+  const formats = require('ajv-formats') as typeof import('ajv-formats');
+  const loaded = new Validator({
+    allErrors: true, // the size of every file and list is bounded
+    strict: true,
+    strictRequired: false, // `required` stands beside an allOf that has the properties
+    allowUnionTypes: true, // "an id or null"
+    discriminator: true,
+    verbose: true, // explain.ts reads the description of the schema that failed
+    validateSchema: false, // a test does; here it would cost every start 30 ms
+  });
+  formats.default(loaded, ['date-time']);
+  for (const file of FILES) loaded.addSchema(schemaOf(file));
+  return loaded;
 }
 
 /** Rules between places of one file; the value fits its schema. */

@@ -556,6 +556,65 @@ describe('a failing journal', () => {
   });
 });
 
+describe('P1: an end is shown when it is durable', () => {
+  test('a stopped actor is there for readers until its stop is on disk, and what is sent meanwhile hears of it then', async () => {
+    const f = await open();
+    await spawn(f.kernel, A);
+    await f.kernel.system.send(A, { type: 'add', n: 3 });
+    const { system } = f.kernel;
+    const story: string[] = [];
+    const stopping = system.stop(A, 'test').then(() => story.push('stopped'));
+    const again = system.stop(A, 'test').then(() => story.push('stopped again'));
+    const sending = system
+      .send(A, { type: 'add', n: 1 })
+      .catch((e: Error) => story.push(e.message));
+    expect([system.has(A), context(f.kernel, A)['total']]).toEqual([true, 3]);
+    await Promise.all([stopping, again, sending]);
+    expect(story).toEqual(['stopped', 'stopped again', `no actor lives at ${A}`]);
+    expect(system.has(A)).toBe(false);
+    expect(() => system.read(A)).toThrow(/no actor lives/);
+  });
+
+  test.each(['awake', 'held'])(
+    'a stop of an actor that is %s, which the disk did not take, never was',
+    async (how) => {
+      const disk = failingIo();
+      const f = await open({ journalIo: disk.io });
+      await spawn(f.kernel, A);
+      await f.kernel.system.send(A, { type: 'add', n: 3 });
+      const { system } = f.kernel;
+      if (how === 'held')
+        system.holdActor(system.actors.get(A) as never, { code: 'BUSY', reason: 'test' });
+      disk.fail('EIO');
+      await expect(system.stop(A, 'test')).rejects.toMatchObject({ code: 'JOURNAL_HELD' });
+      expect([system.has(A), context(f.kernel, A)['total']]).toEqual([true, 3]);
+      disk.mend();
+      await eventually(() => expect(system.failure).toBeUndefined());
+      expect(system.actors.get(A)?.hold?.reason).toBe(how === 'held' ? 'test' : undefined);
+      await system.release(A);
+      await system.send(A, { type: 'add', n: 4 });
+      expect(context(f.kernel, A)['total']).toBe(7);
+    },
+  );
+});
+
+test('what a held actor asked for is sent, though the journal fails in the very turn of its return', async () => {
+  const disk = failingIo();
+  const f = await open({ journalIo: disk.io });
+  await spawn(f.kernel, A, B, C);
+  const held = f.kernel.system.actors.get(B) as never;
+  f.kernel.system.holdActor(held, { code: 'BUSY', reason: 'test' });
+  await f.kernel.system.send(A, { type: 'chain', to: [B, C] });
+  const kernel = await f.reopen('crash');
+  disk.fail('EIO');
+  await kernel.wakeBusy();
+  await eventually(() => expect(kernel.system.failure).toBeDefined());
+  disk.mend();
+  await eventually(() => expect(kernel.system.failure).toBeUndefined());
+  await eventually(() => expect(context(kernel, C)['total']).toBe(1));
+  expect([A, B, C].map((a) => context(kernel, a)['total'])).toEqual([1, 1, 1]);
+});
+
 /** The counter with another configuration, as a later build might have it. */
 const variant = (change: Record<string, unknown>): AnyStateMachine =>
   createMachine(

@@ -1,5 +1,4 @@
-import { execFileSync } from 'node:child_process';
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
 import { recoverJournal } from '../../cells/journal-reader.ts';
@@ -15,6 +14,7 @@ import {
   recordLine,
   temporaryFolder,
 } from '../support/journal.ts';
+import { mountSmallDisk, unmount } from '../support/small-disk.ts';
 
 const held = expect.objectContaining({ code: 'JOURNAL_HELD', retryable: true });
 
@@ -193,11 +193,59 @@ describe('given a roll fails', () => {
   });
 });
 
+describe('given no room for the zeros of a segment', () => {
+  const isBig = (length: number): boolean => length > 4096;
+  const noRoom: Partial<JournalIo> = {
+    write: (fd, data, offset, length, position) =>
+      isBig(length)
+        ? Promise.reject(diskError('ENOSPC'))
+        : fileSystem.write(fd, data, offset, length, position),
+    writeSync: (fd, data, offset, length, position) => {
+      if (isBig(length)) throw diskError('ENOSPC');
+      return fileSystem.writeSync(fd, data, offset, length, position);
+    },
+  };
+
+  test('then small records are committed and segments rolled all the same', async () => {
+    const disk = new BreakableDisk(noRoom);
+    const { journal, folder, failures } = await openJournal(temporaryFolder(), {
+      io: disk.io,
+      segmentBytes: 8192,
+    });
+    disk.isBroken = true;
+    const lines = Array.from({ length: 60 }, (_, n) => recordLine(n + 1, 'x'.repeat(500)));
+    for (const line of lines) {
+      await commit(journal, [line]);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    await journal.roll();
+    await journal.close();
+    expect(failures).toEqual([]);
+    expect(linesIn(folder)).toEqual(lines);
+    expect(journal.segments().length).toBeGreaterThan(2);
+  });
+
+  test('what the journal kept in reserve is free for others once it is given up, and it still commits and rolls', async () => {
+    const { journal, folder } = await openJournal(temporaryFolder(), { segmentBytes: 1 << 20 });
+    const files = () => readdirSync(folder).map((name) => statSync(join(folder, name)).size);
+    await commit(journal, [recordLine(1, 'x'.repeat(600_000))]);
+    await eventually(() => expect(files()).toEqual([1 << 20, 1 << 20])); // the next one is prepared
+    journal.giveUpReserve();
+    await eventually(() => expect(files()).toEqual([expect.closeTo(600_000, -4)]));
+    await commit(journal, [recordLine(2)]);
+    await journal.roll();
+    await commit(journal, [recordLine(3)]);
+    expect(files().reduce((sum, size) => sum + size)).toBeLessThan(610_000);
+    await journal.close();
+    expect(linesIn(folder).slice(1)).toEqual([recordLine(2), recordLine(3)]);
+  });
+});
+
 describe('a disk that is really full', () => {
   const folder = temporaryFolder();
-  const mountError = mountTiny(folder);
+  const mountError = mountSmallDisk(folder, '2m');
   afterEach(() => {
-    if (mountError === null) execFileSync('umount', [folder]);
+    if (mountError === null) unmount(folder);
     rmSync(folder, { recursive: true, force: true });
   });
   if (mountError !== null) console.log(`skipped: no tmpfs can be mounted here (${mountError})`);
@@ -232,13 +280,3 @@ describe('a disk that is really full', () => {
     },
   );
 });
-
-function mountTiny(folder: string): string | null {
-  if (process.platform !== 'linux') return `on ${process.platform}`;
-  try {
-    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=2m', 'none', folder], { stdio: 'pipe' });
-    return null;
-  } catch (error) {
-    return error instanceof Error ? error.message.trim() : String(error);
-  }
-}

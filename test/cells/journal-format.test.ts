@@ -8,6 +8,7 @@ import {
   readBatches,
   type SegmentHeader,
 } from '../../cells/journal-format.ts';
+import { encodeWitness, witnessOffset } from '../../cells/journal-witness.ts';
 import { recordLine } from '../support/journal.ts';
 
 const header: SegmentHeader = {
@@ -52,6 +53,15 @@ describe('segment header', () => {
       header,
       end: block.length,
     });
+  });
+
+  test('F5: in which one bit has turned is read as it was written', () => {
+    const block = encodeSegmentHeader(header);
+    for (let at = 0; at < 8 * block.length; at += 1) {
+      const bad = Buffer.from(block);
+      bad.writeUInt8(bad.readUInt8(at >> 3) ^ (1 << (at & 7)), at >> 3);
+      expect(decodeSegmentHeader(bad)?.header).toEqual(header);
+    }
   });
 
   test('of any other bytes is null, never an exception', () => {
@@ -101,13 +111,33 @@ describe('batches', () => {
     }
   });
 
-  test('F1: given one flipped bit, then all other batches are read and the flip is reported', () => {
+  test('F5: given one flipped bit anywhere, then everything is read as it was written, and the bit is named', () => {
     fc.assert(
       fc.property(groupsOf, fc.nat(), fc.nat(7), (groups, place, bit) => {
         const { file, ends } = fileOf(groups);
         const at = place % file.length;
         file.writeUInt8(file.readUInt8(at) ^ (1 << bit), at);
+        expect(linesRead(file)).toEqual(groups);
+        const spans = [...readBatches(file)];
         const hit = ends.findIndex((end) => at < end);
+        expect(spans.map((span) => span.kind === 'batch' && span.flip)).toEqual(
+          groups.map((_, index) => (index === hit ? { at, mask: 1 << bit } : undefined)),
+        );
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  test('F1: given worse damage, then all other batches are read and it is reported', () => {
+    fc.assert(
+      fc.property(groupsOf, fc.nat(), fc.integer({ min: 1, max: 255 }), (groups, place, change) => {
+        const { file, ends } = fileOf(groups);
+        const hit = place % ends.length;
+        const start = ends[hit - 1] ?? 0;
+        const end = ends[hit] ?? 0;
+        const at = start + (place % (end - start - 1));
+        file.writeUInt8(file.readUInt8(at) ^ change, at);
+        file.writeUInt8(file.readUInt8(at + 1) ^ 255, at + 1);
         const spans = [...readBatches(file)];
         expect(linesRead(file)).toEqual(groups.filter((_, index) => index !== hit));
         expect(spans.filter((span) => span.kind !== 'batch')).toHaveLength(1);
@@ -149,6 +179,34 @@ describe('batches', () => {
       { kind: 'corrupt', from: first, to: second },
       { kind: 'torn', from: second, to: file.length },
     ]);
+  });
+
+  test('F4: given a witness behind a bad end, then what it speaks of is corrupt, with the lsn that follows', () => {
+    const { file, ends } = fileOf([[recordLine(1)], [recordLine(2), recordLine(3)]]);
+    const whole = Buffer.alloc(20_000);
+    file.copy(whole);
+    encodeWitness({ end: file.length, nextLsn: 4 }).copy(whole, witnessOffset(file.length));
+    expect([...readBatches(whole)].map((span) => span.kind)).toEqual(['batch', 'batch']);
+    const from = ends[0] ?? 0;
+    whole.fill(0, from, file.length);
+    expect([...readBatches(whole)].slice(1)).toEqual([
+      { kind: 'corrupt', from, to: file.length, reason: 'no readable batch', nextLsn: 4 },
+    ]);
+  });
+
+  test('a witness that a later commit left behind, or a damaged one, changes nothing', () => {
+    const { file, ends } = fileOf([[recordLine(1)], [recordLine(2)]]);
+    const place = witnessOffset(ends[0] ?? 0);
+    const old = encodeWitness({ end: ends[0] ?? 0, nextLsn: 2 });
+    const whole = Buffer.alloc(20_000);
+    file.copy(whole);
+    old.copy(whole, place);
+    expect([...readBatches(whole)].map((span) => span.kind)).toEqual(['batch', 'batch']);
+    whole.fill(0, ends[0], file.length);
+    expect([...readBatches(whole)].map((span) => span.kind)).toEqual(['batch']);
+    whole.fill(0, 0, ends[0]);
+    whole.writeUInt8(1, place + 20);
+    expect([...readBatches(whole)].map((span) => span.kind)).toEqual(['torn']);
   });
 
   test('given a known end, then a bad end is corrupt', () => {

@@ -123,28 +123,45 @@ describe('a torn tail', () => {
 });
 
 describe('damage', () => {
-  test('R2: given one bit flipped anywhere, then it is reported and all other batches are read', () => {
+  test('given one bit flipped anywhere, then nothing is lost, and the place is named', () => {
     fc.assert(
       fc.property(fc.nat(2), fc.nat(), fc.nat(7), (index, place, bit) => {
         const { name, bytes } = fileAt(index);
         const at = place % bytes.length;
         const flipped = Buffer.from(bytes);
         flipped.writeUInt8(flipped.readUInt8(at) ^ (1 << bit), at);
-        const hit = batchesOf(fileAt(index)).find(({ start, end }) => at >= start && at < end);
+        const isInBatch = batchesOf(fileAt(index)).some(
+          ({ start, end }) => at >= start && at < end,
+        );
         withFolder(files.with(index, { name, bytes: flipped }), (folder) => {
-          const lost = hit === undefined ? [] : [hit.lsn, hit.lsn + 1];
+          expect(lsnsIn(folder)).toEqual(lsns(1, 18));
+          const mended = isInBatch ? [{ segment: index + 1, at }] : [];
+          expect(recoverJournal(folder)).toMatchObject({ nextLsn: 19, corrupt: [], mended });
+        });
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  test('R2: given two neighbouring bytes spoilt anywhere, then it is reported and all other batches are read', () => {
+    fc.assert(
+      fc.property(fc.nat(2), fc.nat(), (index, place) => {
+        const { name, bytes } = fileAt(index);
+        const at = place % (bytes.length - 1);
+        const bad = Buffer.from(bytes);
+        for (const byte of [at, at + 1]) bad.writeUInt8(bad.readUInt8(byte) ^ 0xff, byte);
+        const hits = batchesOf(fileAt(index)).filter(
+          ({ start, end }) => at + 1 >= start && at < end,
+        );
+        withFolder(files.with(index, { name, bytes: bad }), (folder) => {
+          const lost = hits.flatMap(({ lsn }) => [lsn, lsn + 1]);
           expect(lsnsIn(folder)).toEqual(lsns(1, 18).filter((lsn) => !lost.includes(lsn)));
           const { corrupt, tornBytes } = recoverJournal(folder);
           const isTorn = lost.includes(18);
-          const inHeader = at < 12 + bytes.readUInt32LE(8);
-          const region = {
-            from: hit?.start,
-            to: hit?.end,
-            lostLsn: { from: lost[0], to: lost[1] },
-          };
-          const reported = inHeader ? [{ from: 0 }] : hit && !isTorn ? [region] : [];
-          expect(corrupt).toMatchObject(reported.map((span) => ({ segment: index + 1, ...span })));
           expect(tornBytes > 0).toBe(isTorn);
+          const reported = isTorn ? [] : lost; // with nothing whole behind it and no witness, it is a torn tail
+          const told = corrupt.flatMap(({ lostLsn }) => lostLsn ?? []);
+          expect(told.flatMap(({ from, to }) => lsns(from, to))).toEqual(reported);
         });
       }),
       { numRuns: 300 },
@@ -161,6 +178,73 @@ describe('damage', () => {
     withFolder(files.slice(1), (folder) => {
       expect(lsnsIn(folder)).toEqual(lsns(7, 18));
       expect(recoverJournal(folder).corrupt).toEqual([]);
+    });
+  });
+
+  describe('R4: what others know of the journal tells what is missing at its ends', () => {
+    const known = (lsn: number, segment: number, isAll = false) => ({ lsn, segment, isAll });
+
+    test('given its first segment gone, then the records from where it began are lost', () => {
+      withFolder(files.slice(1), (folder) => {
+        expect(recoverJournal(folder, { begin: 3 }).corrupt).toMatchObject([
+          { segment: 2, lostLsn: { from: 3, to: 6 } },
+        ]);
+        expect(recoverJournal(folder, { begin: 7 }).corrupt).toEqual([]);
+        expect(recoverJournal(folder, { begin: 9 }).corrupt).toEqual([]);
+      });
+    });
+
+    test('given its last segment gone, then nobody knows how much is lost, and no lsn of it is given again', () => {
+      withFolder(files.slice(0, 2), (folder) => {
+        for (const what of [known(12, 3), known(15, 3), known(15, 2)]) {
+          const { corrupt, nextLsn, nextNumber } = recoverJournal(folder, { known: what });
+          expect(corrupt).toMatchObject([{ lostLsn: { from: 13, isOpen: true } }]);
+          expect(nextLsn).toBeGreaterThan(1e9);
+          expect(nextNumber).toBe(what.segment + 1);
+        }
+        expect(recoverJournal(folder, { known: known(12, 2) })).toMatchObject({
+          corrupt: [],
+          nextLsn: 13,
+        });
+      });
+    });
+
+    test('given it had been closed, then what was in it is known exactly', () => {
+      withFolder(files.slice(0, 2), (folder) => {
+        expect(recoverJournal(folder, { known: known(18, 3, true) })).toMatchObject({
+          corrupt: [{ segment: 3, lostLsn: { from: 13, to: 18 } }],
+          nextLsn: 19,
+        });
+        expect(recoverJournal(folder, { known: known(12, 3, true) })).toMatchObject({
+          corrupt: [],
+          nextLsn: 13,
+          nextNumber: 4,
+        });
+      });
+    });
+
+    test('given all of it gone, then everything since the index is lost, or nothing when nothing was', () => {
+      withFolder([], (folder) => {
+        expect(recoverJournal(folder, { begin: 8 }).corrupt).toMatchObject([
+          { lostLsn: { from: 8, isOpen: true } },
+        ]);
+        const closed = { begin: 19, known: known(18, 3, true) };
+        expect(recoverJournal(folder, closed)).toMatchObject({ corrupt: [], nextLsn: 19 });
+      });
+    });
+
+    test('the gap that such a loss leaves is the same loss at the next reading', async () => {
+      const folder = temporaryFolder();
+      for (const { name, bytes } of files.slice(0, 2)) writeFileSync(join(folder, name), bytes);
+      const { corrupt } = recoverJournal(folder, { known: known(14, 3) });
+      const { journal } = await openJournal(folder, {}, { known: known(14, 3) });
+      const lsn = await commit(journal, [recordLine(1)]);
+      await journal.close();
+      const again = recoverJournal(folder, { known: known(lsn, journal.activeNumber) });
+      expect(again.nextLsn).toBe(lsn + 1);
+      expect(again.corrupt.map(({ lostLsn }) => lostLsn?.from)).toEqual([
+        corrupt[0]?.lostLsn?.from,
+      ]);
     });
   });
 

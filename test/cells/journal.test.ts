@@ -1,7 +1,10 @@
-import { readdirSync, statSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { readSegments, recoverJournal } from '../../cells/journal-reader.ts';
 import { fileSystem } from '../../cells/journal-segment.ts';
+import { findWitnesses } from '../../cells/journal-witness.ts';
+import { eventually } from '../support/eventually.ts';
 import {
   BreakableDisk,
   commit,
@@ -113,6 +116,22 @@ describe('committing', () => {
     await journal.close();
   });
 
+  test('a commit that nothing follows gets a witness, and the next commits go their way', async () => {
+    const { journal, folder } = await openJournal(temporaryFolder());
+    const witnessed = (): unknown => {
+      const [name = ''] = readdirSync(folder);
+      return findWitnesses(readFileSync(join(folder, name)), 0).newest?.nextLsn;
+    };
+    for (const n of [1, 2, 3]) {
+      await commit(journal, lines(n, n, 'x'.repeat(3000)));
+      await eventually(() => expect(witnessed()).toBe(n + 1));
+      const copy = folderAfterKill(folder);
+      expect(recoverJournal(copy)).toMatchObject({ nextLsn: n + 1, corrupt: [], tornBytes: 0 });
+    }
+    await journal.close();
+    expect(linesIn(folder)).toEqual(lines(1, 3, 'x'.repeat(3000)));
+  });
+
   test('a group of any size stays one batch', async () => {
     const { journal, folder, batches } = await openJournal(temporaryFolder());
     const group = lines(1, 30, 'x'.repeat(700_000));
@@ -189,6 +208,7 @@ describe('runs', () => {
       lastEpoch: 0,
       tornBytes: 0,
       corrupt: [],
+      mended: [],
       segments: [],
     });
     expect(linesIn(temporaryFolder())).toEqual([]);

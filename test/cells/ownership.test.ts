@@ -1,13 +1,14 @@
 /** One node a folder, one owner a cell (P5): the lock, the epoch, the owner record. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { nodeIdentity, raiseEpoch } from '../../cells/identity.ts';
 import { lockMissions } from '../../cells/lock.ts';
-import { ownerProblem, readOwner, writeOwner } from '../../cells/owner.ts';
+import { isOwn, ownerProblem, readOwner, writeOwner } from '../../cells/owner.ts';
 
 let folder = '';
 beforeEach(() => (folder = mkdtempSync(join(tmpdir(), 'lazarus-owner-'))));
@@ -82,5 +83,51 @@ describe('the owner record', () => {
     writeOwner(folder, { node: 'us', epoch: 1, seq: 1, clean: true });
     writeFileSync(join(folder, '.lazarus/owner.json'), '{"node": "us"');
     expect(ownerProblem(readOwner(folder), 'us')).toMatch(/cannot be read/);
+  });
+
+  test.each([
+    ['left here', 'us', true],
+    ['left at another node', 'them', false],
+  ])('an exported folder, %s', (_name, node, held) => {
+    const exported = { at: '2026-01-01T00:00:00Z', to: '/mnt/c', node };
+    writeOwner(folder, { node: 'us', epoch: 3, seq: 9, clean: true, exported });
+    const problem = ownerProblem(readOwner(folder), 'us');
+    if (held) expect(problem).toContain('exported to /mnt/c at 2026-01-01T00:00:00Z');
+    else expect(problem).toBeUndefined();
+    expect(isOwn(readOwner(folder), 'us')).toBe(!held);
+  });
+
+  test('an accepted loss lets an unclean folder of another node go on', () => {
+    const loss = { at: '2026-01-01T00:00:00Z', by: 'me' };
+    writeOwner(folder, { node: 'them', epoch: 3, seq: 9, clean: false, loss });
+    expect(ownerProblem(readOwner(folder), 'us')).toBeUndefined();
+    expect(isOwn(readOwner(folder), 'us')).toBe(false);
+  });
+
+  test.each([
+    ['{"node":"us","epoch":1,"clean":true,"exported":true}'],
+    ['{"node":"us","epoch":1,"clean":true,"exported":{"at":"now","to":null}}'],
+    ['{"node":"us","epoch":1,"clean":true,"loss":{"at":"now"}}'],
+    ['{"node":"us","epoch":1.5,"clean":true}'],
+    ['[]'],
+  ])('%s is damaged, never half believed', (text) => {
+    mkdirSync(join(folder, '.lazarus'));
+    writeFileSync(join(folder, '.lazarus/owner.json'), text);
+    expect(ownerProblem(readOwner(folder), 'us')).toMatch(/cannot be read/);
+  });
+
+  test('is neither read nor written through a link', () => {
+    const outside = mkdtempSync(join(tmpdir(), 'lazarus-outside-'));
+    try {
+      writeFileSync(join(outside, 'owner.json'), '{"node":"us","epoch":1,"clean":true}');
+      symlinkSync(outside, join(folder, '.lazarus'));
+      expect(readOwner(folder).kind).toBe('unreadable');
+      const owner = { node: 'us', epoch: 2, seq: 0, clean: false };
+      expect(() => writeOwner(folder, owner)).toThrow('symbolic link');
+      expect(readdirSync(outside)).toEqual(['owner.json']);
+      expect(readFileSync(join(outside, 'owner.json'), 'utf8')).toContain('"epoch":1');
+    } finally {
+      rmSync(outside, { recursive: true });
+    }
   });
 });

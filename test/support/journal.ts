@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll } from 'vitest';
 import { readSegments, recoverJournal } from '../../cells/journal-reader.ts';
+import type { RecoverOptions } from '../../cells/journal-reader.ts';
 import { fileSystem, type JournalIo } from '../../cells/journal-segment.ts';
 import { Journal, type CommittedBatch, type JournalOptions } from '../../cells/journal.ts';
 
@@ -30,6 +31,7 @@ export interface TestJournal {
 export async function openJournal(
   folder: string,
   options: Partial<JournalOptions> = {},
+  recovery: RecoverOptions = {},
 ): Promise<TestJournal> {
   const batches: CommittedBatch[] = [];
   const failures: { error: Error; firstLostLsn: number }[] = [];
@@ -43,7 +45,7 @@ export async function openJournal(
       onFailure: (error, firstLostLsn) => failures.push({ error, firstLostLsn }),
       ...options,
     },
-    recoverJournal(folder),
+    recoverJournal(folder, recovery),
   );
   return { journal, folder, batches, failures };
 }

@@ -155,8 +155,12 @@ export interface KernelFixture {
   dispose(): Promise<void>;
 }
 
-export async function openKernel(options: Partial<KernelOptions> = {}): Promise<KernelFixture> {
-  const folder = mkdtempSync(join(tmpdir(), 'lazarus-kernel-'));
+/** `root`: where the fixture's folder is made. */
+export async function openKernel(
+  options: Partial<KernelOptions> = {},
+  root = tmpdir(),
+): Promise<KernelFixture> {
+  const folder = mkdtempSync(join(root, 'lazarus-kernel-'));
   const warnings: KernelFixture['warnings'] = [];
   let epoch = 0;
   const start = async (change: Partial<KernelOptions> = {}): Promise<Kernel> => {

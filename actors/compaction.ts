@@ -1,0 +1,184 @@
+/**
+ * Moving history out of the shared journal: into checkpoints, the cells' copies of their records and the node's index; then
+ * the segments that these cover are dropped.
+ *
+ * C1 A segment is dropped only when every actor with records in it has a durable checkpoint past them and every cell has
+ *    its own copy of them (order: checkpoints, copies, index, drop; each step can be repeated after a crash).
+ * C2 A cell whose folder takes no copy or no checkpoint keeps its records in the journal and holds nobody else up.
+ * C3 Only what has not been copied yet is read again.
+ */
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { Journal } from '../cells/journal.ts';
+import { readSegments } from '../cells/journal-reader.ts';
+import { cellAddress, homeCell } from '../machines/addresses.ts';
+import type { CopyRecord } from '../machines/persisted.ts';
+import type { Actor } from './actor.ts';
+import type { ActorCheckpoints } from './actor-checkpoints.ts';
+import type { Losses } from './losses.ts';
+import { writeNodeIndex } from './node-index.ts';
+import type { IndexedActor, NodeIndex } from './node-index.ts';
+import { hasEffects } from './records.ts';
+import type { ActorStore } from './store.ts';
+import type { ActorSystem, SystemLog } from './system.ts';
+import type { UptimeFile } from './uptime-file.ts';
+
+export interface CompactionOptions {
+  store: ActorStore;
+  journalFolder: string;
+  indexFile: string;
+  log: SystemLog;
+}
+
+interface Parts {
+  system: ActorSystem;
+  journal: Journal;
+  checkpoints: ActorCheckpoints;
+  uptime: UptimeFile;
+  losses: Losses;
+  /** Records up to this lsn are in the copies of all cells. */
+  copied: number;
+}
+
+/** Removed cells that are remembered. */
+const MAX_AWAY = 1000;
+/** Checkpoints, or copies, written at once. */
+const WIDTH = 8;
+
+export class Compaction {
+  readonly #options: CompactionOptions;
+  readonly #parts: Parts;
+  readonly #system: ActorSystem;
+  #running: Promise<void> | undefined;
+  #copied: number;
+  /** Cells that have not taken their copy, with the lsn from which it is missing. */
+  readonly #behind = new Map<string, number>();
+
+  constructor(options: CompactionOptions, parts: Parts) {
+    this.#options = options;
+    this.#parts = parts;
+    this.#system = parts.system;
+    this.#copied = parts.copied;
+  }
+
+  /** Resolves when none is under way. */
+  async settled(): Promise<void> {
+    await this.#running?.catch(() => undefined); // its error was told where it was started
+  }
+
+  /** Of everything up to that lsn, which is durable. */
+  run(upTo: number): Promise<void> {
+    this.#running ??= this.#run(upTo).finally(() => {
+      this.#running = undefined;
+    });
+    return this.#running;
+  }
+
+  /** Cells with an actor whose state is in the journal alone. What only history lacks does not keep them from moving. */
+  unsaved(): Set<string> {
+    const cells = new Set<string>();
+    for (const { address, hold, lost, firstDirtyLsn } of this.#system.actors.values())
+      if (hold || lost || firstDirtyLsn > 0) cells.add(homeCell(address));
+    return cells;
+  }
+
+  async #run(upTo: number): Promise<void> {
+    const isBehind = (actor: Actor): boolean =>
+      actor.firstDirtyLsn > 0 && actor.firstDirtyLsn <= upTo && actor.hold === undefined;
+    await inParallel([...this.#system.actors.values()].filter(isBehind), (actor) =>
+      this.#parts.checkpoints.writeOrKeep(actor),
+    );
+    await this.#copyRecords(upTo);
+    const keep = this.#oldestNeeded(upTo + 1);
+    await this.#parts.losses.save(); // an index may name an actor that only a verdict holds
+    await writeNodeIndex(this.#options.indexFile, this.#index(keep));
+    this.#parts.uptime.begin = keep;
+    await this.#parts.uptime.write();
+    await this.#parts.journal.dropBefore(keep);
+  }
+
+  /** Records that no checkpoint covers (of held actors, of failed writes) or that a folder did not take stay here. */
+  #oldestNeeded(lsn: number): number {
+    let oldest = Math.min(lsn, this.#parts.checkpoints.oldestUnderWay());
+    for (const actor of this.#system.actors.values())
+      if (actor.firstDirtyLsn > 0) oldest = Math.min(oldest, actor.firstDirtyLsn);
+    for (const [cell, from] of this.#behind)
+      if (this.#options.store.hasCell(cell)) oldest = Math.min(oldest, from);
+    return oldest;
+  }
+
+  /** C3. */
+  async #copyRecords(upTo: number): Promise<void> {
+    const from = Math.min(this.#copied + 1, ...this.#behind.values());
+    const byCell = new Map<string, CopyRecord[]>();
+    let since = performance.now();
+    for (const { lsn, address, line } of readSegments(this.#options.journalFolder, {
+      fromLsn: from,
+    })) {
+      if (lsn > upTo) break;
+      const cell = homeCell(address);
+      if (lsn <= this.#copied && lsn < (this.#behind.get(cell) ?? Infinity)) continue;
+      const records = byCell.get(cell);
+      if (records) records.push({ lsn, line });
+      else byCell.set(cell, [{ lsn, line }]);
+      if (performance.now() - since > 10) {
+        await nextTurn();
+        since = performance.now();
+      }
+    }
+    for (const cell of this.#behind.keys()) if (!byCell.has(cell)) this.#behind.delete(cell); // dropped since
+    await inParallel([...byCell], ([cell, records]) => this.#copyOrKeep(cell, records));
+    this.#copied = Math.max(this.#copied, upTo);
+  }
+
+  /** C2. A cell without a folder may get it back while its records are still here. */
+  async #copyOrKeep(cell: string, records: CopyRecord[]): Promise<void> {
+    const { store, log } = this.#options;
+    const first = records[0]?.lsn ?? Infinity;
+    if (!store.hasCell(cell)) return void this.#behind.set(cell, first);
+    try {
+      await store.appendCopy(cell, records);
+      this.#behind.delete(cell);
+    } catch (error) {
+      this.#behind.set(cell, first);
+      log.warn({ cellId: cell, error: String(error) }, 'its copy of the journal not written');
+    }
+  }
+
+  #index(lsn: number): NodeIndex {
+    const { store } = this.#options;
+    const away: IndexedActor[] = [];
+    const actors: IndexedActor[] = [];
+    for (const actor of this.#system.actors.values()) {
+      const { address, machine, checkpointSeq: seq, resident } = actor;
+      if (actor.stopped && actor.firstDirtyLsn === 0) {
+        // Its checkpoint says so, unless its folder is away: should that come back, records are missing.
+        const isAway =
+          address === cellAddress(homeCell(address)) && !store.hasCell(homeCell(address));
+        if (isAway) away.push({ address, machine, seq: actor.seq, busy: false, stopped: true });
+        continue;
+      }
+      if (actor.checkpointSeq === 0) continue;
+      const busy = resident !== undefined && hasEffects(resident.state.invokes);
+      actors.push({ address, machine, seq, busy });
+    }
+    actors.push(...away.slice(-MAX_AWAY));
+    const copied = Math.min(this.#copied, ...[...this.#behind.values()].map((from) => from - 1));
+    const now = this.#system.clock.now();
+    return { format: 1, lsn, copied, ...now, actors, timers: this.#system.timers.all() };
+  }
+}
+
+export async function inParallel<T>(
+  items: readonly T[],
+  work: (item: T) => Promise<void>,
+): Promise<void> {
+  let next = 0;
+  const worker = async (): Promise<void> => {
+    while (next < items.length) {
+      const item = items[next] as T;
+      next += 1;
+      await work(item);
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(WIDTH, items.length) }, worker));
+}

@@ -1,0 +1,96 @@
+/** What a JSON Schema cannot say of the daemon's configuration in words that people can act on. */
+import { DEFAULT_POLICIES } from '../machines/mission.ts';
+import { LOG_LEVELS, httpAddress, isAtTop } from '../machines/daemon-config.ts';
+import { isJsonObject } from '../machines/json.ts';
+import type { JsonObject, JsonValue } from '../machines/json.ts';
+import type { Finding } from './explain.ts';
+import { describe, toPointer } from './parse-json.ts';
+
+/** Values of the wrong kind are the schema's to name; here they are passed over. */
+export function ruleProblems(content: JsonObject): Finding[] {
+  return [
+    ...misplacedPolicies(content),
+    ...contradictions(content),
+    ...levelProblem(content['log_level']),
+    ...httpProblem(content['http']),
+    ...pathProblem(content['missions_path']),
+    ...gatewayProblems(content['gateways']),
+  ];
+}
+
+/** A policy at the top, where only a few of them may stand. */
+function misplacedPolicies(content: JsonObject): Finding[] {
+  const isPolicy = (key: string): boolean => Object.hasOwn(DEFAULT_POLICIES, key);
+  return Object.keys(content)
+    .filter((key) => isPolicy(key) && !isAtTop(key))
+    .map((key) => ({
+      pointer: `/${key}`,
+      message: `'${key}' stands at the top`,
+      fix: `Write it under "policies".`,
+    }));
+}
+
+/** Policies that may stand in both places, with different values. */
+function contradictions(content: JsonObject): Finding[] {
+  const { policies } = content;
+  if (!isJsonObject(policies)) return [];
+  const plain = (value: JsonValue | undefined): JsonValue | undefined =>
+    value === true ? 'yes' : value === false ? 'ask' : value;
+  const both = Object.keys(policies).filter((key) => isAtTop(key) && content[key] !== undefined);
+  return both.flatMap((key) => {
+    const [above, below] = [content[key], policies[key]];
+    if (plain(above) === plain(below)) return [];
+    const message = `${key} is ${describe(below)} here and ${describe(above)} at the top`;
+    return [{ pointer: `/policies/${key}`, message, fix: 'Remove one of the two.' }];
+  });
+}
+
+function levelProblem(level: JsonValue | undefined): Finding[] {
+  if (typeof level !== 'string' || Object.hasOwn(LOG_LEVELS, level.toLowerCase())) return [];
+  return [
+    {
+      pointer: '/log_level',
+      message: `log_level is ${describe(level)}; use one of DEBUG, INFO, WARNING, ERROR, CRITICAL`,
+      fix: 'Write one of them.',
+    },
+  ];
+}
+
+function httpProblem(http: JsonValue | undefined): Finding[] {
+  if (typeof http !== 'string' || httpAddress(http) !== undefined) return [];
+  return [
+    {
+      pointer: '/http',
+      message: `http is ${describe(http)}; it must be HOST:PORT with a port from 0 to 65535, or "off"`,
+      fix: 'Write for example "127.0.0.1:8080".',
+    },
+  ];
+}
+
+/** A daemon is started from anywhere, so a relative path would name another folder each time. */
+function pathProblem(path: JsonValue | undefined): Finding[] {
+  if (typeof path !== 'string' || path.startsWith('/') || /^~(\/|$)/.test(path)) return [];
+  return [
+    {
+      pointer: '/missions_path',
+      message: `missions_path is ${describe(path)}; it must be absolute`,
+      fix: 'Begin it with / or ~/.',
+    },
+  ];
+}
+
+function gatewayProblems(gateways: JsonValue | undefined): Finding[] {
+  if (!isJsonObject(gateways)) return [];
+  return Object.entries(gateways).flatMap(([name, url]) => {
+    if (typeof url !== 'string' || isWebUrl(url)) return [];
+    const pointer = `/gateways${toPointer([name])}`;
+    // Not quoted whole: a URL may hold a password.
+    const message = `the URL of gateway '${name.slice(0, 60)}' is none of http:// or https://`;
+    return [{ pointer, message, fix: 'Write for example "http://127.0.0.1:8080".' }];
+  });
+}
+
+function isWebUrl(text: string): boolean {
+  const url = URL.parse(text);
+  return url !== null && (url.protocol === 'http:' || url.protocol === 'https:');
+}
