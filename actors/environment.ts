@@ -1,6 +1,6 @@
 /**
  * The environments of our processes, made here and never taken over: the runtime's own may hold keys and tokens. The
- * LAZARUS_ variables tell a step where it stands, and are the marks by which processes.ts finds what is left of it.
+ * LAZARUS_ variables tell a step where it stands, and are the marks by which marks.ts finds what is left of it.
  */
 import { homedir } from 'node:os';
 import type { StepRequest } from './step-runner.ts';
@@ -14,22 +14,17 @@ export function baseEnvironment(): Record<string, string> {
   };
 }
 
-export function workerEnvironment(worker: {
-  nodeId: string;
-  cellId: string;
-  agentId: string;
-}): Record<string, string> {
-  return {
-    ...baseEnvironment(),
-    LAZARUS_NODE: worker.nodeId,
-    LAZARUS_CELL: worker.cellId,
-    LAZARUS_AGENT: worker.agentId,
-  };
+/** A worker learns whose it is only later. Until execve(2) a step that it starts shows this environment: hence its own mark. */
+export function workerEnvironment(nodeId: string, workerId: string): Record<string, string> {
+  return { ...baseEnvironment(), LAZARUS_NODE: nodeId, LAZARUS_WORKER: workerId };
 }
 
 export function stepEnvironment(request: StepRequest, attempt: number): Record<string, string> {
   return {
-    ...workerEnvironment(request),
+    ...baseEnvironment(),
+    LAZARUS_NODE: request.nodeId,
+    LAZARUS_CELL: request.cellId,
+    LAZARUS_AGENT: request.agentId,
     LAZARUS_TASK: request.taskId,
     LAZARUS_STEP: request.name,
     LAZARUS_ATTEMPT: String(attempt),

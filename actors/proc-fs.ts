@@ -17,6 +17,8 @@ export interface ProcessStat {
   group: number;
   /** Clock ticks since boot. With the pid it names one process: a pid is used again, the pair is not. */
   startTime: number;
+  /** Clock ticks of CPU time: its own, and its ended children's that it has collected. */
+  cpuTicks: number;
   /** A thread of the kernel itself: it has no program and no environment. */
   isKernel: boolean;
   /** Addresses between which the environment lies; both 0 until execve(2) has laid it out, or when it is not ours. */
@@ -45,10 +47,28 @@ export function readStat(pid: number): ProcessStat | null {
     parent: Number(fields[1]),
     group: Number(fields[2]),
     startTime: Number(fields[19]),
+    cpuTicks: sum(fields.slice(11, 15)),
     isKernel: (Number(fields[6]) & PF_KTHREAD) !== 0,
     environment: { start: Number(fields[47]), end: Number(fields[48]) },
   };
 }
+
+/** Of a process's first thread, ms since it was made: on a processor, and ready to run but kept waiting for one. */
+export interface Scheduling {
+  ranMs: number;
+  waitedMs: number;
+}
+
+/** Null when the process does not exist, or the kernel keeps no such account. */
+export function readScheduling(pid: number): Scheduling | null {
+  const text = unlessGone(() => readFileSync(`/proc/${pid}/schedstat`, 'latin1'));
+  if (text === null) return null;
+  const [ranNs, waitedNs] = text.split(' ').map(Number);
+  return { ranMs: (ranNs ?? 0) / 1e6, waitedMs: (waitedNs ?? 0) / 1e6 };
+}
+
+const sum = (fields: readonly string[]): number =>
+  fields.reduce((total, field) => total + Number(field), 0);
 
 /** A zombie has ended; only its exit status waits to be collected. */
 export function isRunning(stat: ProcessStat | null): stat is ProcessStat {

@@ -1,7 +1,7 @@
 /**
  * Ending processes for sure. A step may fork, leave its process group, detach with setsid and a double fork, or ignore
  * SIGTERM; a killed worker cannot clean up after itself. Two nets catch what is left: the process group, and the marks
- * (`LAZARUS_NODE`, `_CELL`, `_AGENT`, `_KEY`) that every process of ours carries in its environment and hands on.
+ * that every process of ours carries in its environment and hands on (marks.ts).
  *
  * S1 A sweep never touches this process or one above it.
  * S2 Workers are killed before their steps: a worker that saw its step die of our sweep would record that as the step's
@@ -13,23 +13,14 @@
  * Not caught: a program that leaves its group, detaches *and* clears its environment; only a pid namespace (level_2)
  * holds that one. Without /proc (macOS) there is no sweep, and the result says so.
  */
-import assert from 'node:assert';
 import { spawnSync } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
 import { isAbsolute, join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
-import {
-  hasProc,
-  isRunning,
-  listPids,
-  mayHaveEnvironment,
-  ownLine,
-  readEnvironment,
-  readStat,
-} from './proc-fs.ts';
-
-/** Environment variables and their values; a process is meant when it has all of them. */
-export type Mark = Readonly<Record<string, string>>;
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
+import { invariant } from '../machines/invariant.ts';
+import { findMarked } from './marks.ts';
+import type { Mark } from './marks.ts';
+import { hasProc, isRunning, listPids, readStat } from './proc-fs.ts';
 
 export interface SweepOptions {
   /** Pids to leave alone, besides our own line. */
@@ -51,22 +42,40 @@ export type SweepResult =
 /** For processes in the middle of execve(2): long for an exec, even one that waits for the disk. */
 const EXEC_PATIENCE_MS = 1000;
 
-/** SIGKILLs every process that carries the mark, until none is left (S3). */
-export async function sweepByMark(mark: Mark, options: SweepOptions = {}): Promise<SweepResult> {
-  const { spare = new Set(), timeoutMs = 5000 } = options;
-  const entries = markEntries(mark);
+/** By which means a whole process tree can be ended on this host; the status says so. */
+export type TreeMeans = 'environment sweep' | 'process group only';
+
+export function treeMeans(): TreeMeans {
+  return hasProc ? 'environment sweep' : 'process group only';
+}
+
+/** SIGKILLs every process that carries one of the marks, until none is left (S3). */
+export async function sweepByMark(
+  mark: Mark | readonly Mark[],
+  { spare, timeoutMs = 5000 }: SweepOptions = {},
+): Promise<SweepResult> {
+  const marks: readonly Mark[] = isList(mark) ? mark : [mark];
   if (!hasProc) return { supported: false };
   const ended = new Set<number>();
   const begun = performance.now();
   for (let waitMs = 1; ; waitMs = Math.min(waitMs * 2, 50)) {
-    const { found, starting } = findMarked(entries, spare);
-    for (const pid of found) if (sendSignal(pid, 'SIGKILL')) ended.add(pid);
+    const { pids, starting } = await findMarked(marks, spare);
+    for (const pid of pids) if (sendSignal(pid, 'SIGKILL')) ended.add(pid);
     const elapsedMs = performance.now() - begun;
-    const isClear = found.length === 0 && (!starting || elapsedMs >= EXEC_PATIENCE_MS); // S3
+    const isClear = pids.length === 0 && (!starting || elapsedMs >= EXEC_PATIENCE_MS); // S3
     if (isClear || elapsedMs >= timeoutMs)
-      return { supported: true, ended: ended.size, pids: [...ended], remaining: found };
+      return { supported: true, ended: ended.size, pids: [...ended], remaining: pids };
     await sleep(waitMs);
   }
+}
+
+const isList = (mark: Mark | readonly Mark[]): mark is readonly Mark[] => Array.isArray(mark);
+
+/** Clock ticks of CPU time that those with this mark have used so far; null where it cannot be known. */
+export async function cpuTicksOf(mark: Mark): Promise<number | null> {
+  if (!hasProc) return null;
+  const { pids } = await findMarked([mark]);
+  return pids.reduce((total, pid) => total + (readStat(pid)?.cpuTicks ?? 0), 0);
 }
 
 /** Ends whatever an earlier run of this missions folder's node left behind. At start-up, before any worker is started. */
@@ -94,15 +103,27 @@ export async function endGroup(group: number, options: EndGroupOptions = {}): Pr
   return groupGoneWithin(group, KILL_WAIT_MS);
 }
 
+/** For processes that were killed and are about to vanish: a sweep meanwhile would find them and have to look again. */
+const DYING_MS = 10;
+
+/** SIGKILLs groups and gives their first processes the moment that they need to end; what is left is for a sweep. */
+export async function killGroups(groups: readonly number[]): Promise<void> {
+  for (const group of groups) signalGroup(group, 'SIGKILL');
+  if (!hasProc) return;
+  const deadline = performance.now() + DYING_MS;
+  const isDying = (): boolean => groups.some((leader) => isRunning(readStat(leader)));
+  while (isDying() && performance.now() < deadline) await nextTurn();
+}
+
 /** False when there was nobody to signal. */
 export function signalGroup(group: number, signal: NodeJS.Signals): boolean {
-  assert(Number.isSafeInteger(group) && group > 1, `not a process group: ${group}`); // -1 is everybody
+  invariant(Number.isSafeInteger(group) && group > 1, `not a process group: ${group}`); // -1 is everybody
   return sendSignal(-group, signal);
 }
 
 /** Whether this very process still runs (S4). Without /proc, or with a null start time, the pid alone must do. */
 export function pidAlive(pid: number, startTime: number | null): boolean {
-  assert(Number.isSafeInteger(pid) && pid > 0, `not a pid: ${pid}`);
+  invariant(Number.isSafeInteger(pid) && pid > 0, `not a pid: ${pid}`);
   if (!hasProc) return exists(pid);
   const stat = readStat(pid);
   return isRunning(stat) && (startTime === null || stat.startTime === startTime);
@@ -115,14 +136,25 @@ export function startTimeOf(pid: number): number | null {
 
 let setprivPath: string | null | undefined;
 
+/** The host's setpriv, if there is one that works. Found by trying, which takes some ms, once. */
+export function setpriv(): string | null {
+  if (setprivPath === undefined) setprivPath = findSetpriv();
+  return setprivPath;
+}
+
+/** For a process whose parent has found it out already. */
+export function useSetpriv(path: string | null): void {
+  setprivPath = path;
+}
+
 /**
  * The argv under `setpriv` with these options (`--pdeathsig KILL`, `--no-new-privs`), or as it is where this host has no
  * setpriv that works. setpriv replaces itself by the program, so the pid stays. The parent death signal comes when the
  * *thread* that spawned ends: spawn from the main thread only.
  */
 export function underSetpriv(argv: readonly string[], options: readonly string[]): string[] {
-  if (setprivPath === undefined) setprivPath = findSetpriv();
-  return setprivPath === null ? [...argv] : [setprivPath, ...options, '--', ...argv];
+  const path = setpriv();
+  return path === null ? [...argv] : [path, ...options, '--', ...argv];
 }
 
 function findSetpriv(): string | null {
@@ -140,45 +172,6 @@ function findSetpriv(): string | null {
   return null;
 }
 
-function markEntries(mark: Mark): Buffer[] {
-  const entries = Object.entries(mark);
-  assert(entries.length > 0, 'a sweep without a mark would end every process');
-  return entries.map(([name, value]) => {
-    assert(/^LAZARUS_[A-Z]+$/.test(name) && value !== '' && !value.includes('\0'), `mark ${name}`);
-    return Buffer.from(`\0${name}=${value}\0`);
-  });
-}
-
-/** Rounds of looking for pids that appeared while we read; each is as short as the one before it was busy. */
-const MAX_ROUNDS = 20;
-const STEP_MARK = Buffer.from('\0LAZARUS_KEY=');
-
-/**
- * Everybody with the mark, workers first (S2), and whether somebody is between two programs and must be looked at
- * again (S3).
- */
-function findMarked(
-  entries: readonly Buffer[],
-  spare: ReadonlySet<number>,
-): { found: number[]; starting: boolean } {
-  const seen = new Set([...ownLine(), ...spare]); // S1
-  const workers: number[] = [];
-  const steps: number[] = [];
-  let starting = false;
-  for (let round = 0; round < MAX_ROUNDS; round += 1) {
-    const fresh = listPids().filter((pid) => !seen.has(pid));
-    if (fresh.length === 0) break;
-    for (const pid of fresh) {
-      seen.add(pid);
-      const environment = readEnvironment(pid);
-      if (environment?.length === 0) starting = mayHaveEnvironment(pid) || starting;
-      else if (environment && entries.every((entry) => environment.includes(entry)))
-        (environment.includes(STEP_MARK) ? steps : workers).push(pid);
-    }
-  }
-  return { found: [...workers, ...steps], starting };
-}
-
 async function groupGoneWithin(group: number, timeoutMs: number): Promise<boolean> {
   const deadline = performance.now() + timeoutMs;
   for (let waitMs = 1; groupAlive(group); waitMs = Math.min(waitMs * 2, 25)) {
@@ -190,7 +183,7 @@ async function groupGoneWithin(group: number, timeoutMs: number): Promise<boolea
 
 /** Zombies do not count: in a container whose init collects nobody they would stay for ever. */
 function groupAlive(group: number): boolean {
-  assert(Number.isSafeInteger(group) && group > 1, `not a process group: ${group}`);
+  invariant(Number.isSafeInteger(group) && group > 1, `not a process group: ${group}`);
   if (!exists(-group)) return false;
   if (!hasProc) return true;
   return listPids().some((pid) => {

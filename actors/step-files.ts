@@ -8,7 +8,6 @@
  * F3 An outcome is believed only if it is the *newest* attempt's, names the same key and the same argv, and is whole.
  *    A newer attempt without an outcome may have run: then an older outcome says nothing (P4).
  */
-import { createHash } from 'node:crypto';
 import { closeSync, readlinkSync, writeSync } from 'node:fs';
 import { encodeName, cellPath } from '../cells/layout.ts';
 import {
@@ -24,6 +23,7 @@ import {
 } from '../cells/inside.ts';
 import { faultPoint, syncFolder } from '../cells/durable.ts';
 import { removeLeftovers } from '../cells/leftovers.ts';
+import { sha256 } from '../cells/sha256.ts';
 import { RuntimeError } from '../machines/errors.ts';
 import { isJsonObject } from '../machines/json.ts';
 import type { JsonValue } from '../machines/json.ts';
@@ -78,7 +78,7 @@ export function attemptPath(
 }
 
 export function hashArgv(argv: readonly string[]): string {
-  return createHash('sha256').update(JSON.stringify(argv)).digest('hex');
+  return sha256(JSON.stringify(argv));
 }
 
 /** F2. */
@@ -96,12 +96,19 @@ const MAX_OUTCOME_BYTES = 64 * 1024;
  * A file that is bad, partial, too large or a link counts as none; any other failure to read is thrown.
  */
 export async function readOutcome(request: StepRequest): Promise<StepOutcome | null> {
-  const attempt = newestAttempt(request);
+  const outcome = newestOutcome(request);
+  const isSame = outcome?.key === request.key && outcome.argv_sha256 === hashArgv(request.run);
+  return isSame ? outcome : null;
+}
+
+type StepPlace = Pick<StepRequest, 'cellDir' | 'taskId' | 'name' | 'kind'>;
+
+/** How the newest attempt of a step ended, whoever asked for it. */
+export function newestOutcome(step: StepPlace): StepOutcome | null {
+  const attempt = newestAttempt(step);
   if (attempt === 0) return null;
-  const value = readJson(request.cellDir, attemptPath(request, attempt, 'outcome.json'));
-  if (!isOutcome(value)) return null;
-  const same = value.key === request.key && value.argv_sha256 === hashArgv(request.run);
-  return same && value.attempt === attempt ? value : null;
+  const value = readJson(step.cellDir, attemptPath(step, attempt, 'outcome.json'));
+  return isOutcome(value) && value.attempt === attempt ? value : null;
 }
 
 function readJson(cellDir: string, path: string): JsonValue | undefined {
@@ -172,7 +179,7 @@ async function makeLogFolder(request: StepRequest): Promise<void> {
 }
 
 /** The highest number that any file of this step bears; 0 when it was never tried. */
-function newestAttempt(request: StepRequest): number {
+function newestAttempt(request: StepPlace): number {
   const prefix = `${stem(request)}.`;
   let newest = 0;
   for (const { name } of listInside(request.cellDir, logFolder(request)) ?? []) {

@@ -62,8 +62,8 @@ export interface StepOutcome {
 
 export interface RunStepOptions {
   signal: AbortSignal;
-  /** The pid is also the process group. */
-  onStarted?: (pid: number) => void;
+  /** The pid is also the process group. `outputBytes` tells, until the promise settles, how much the step has written. */
+  onStarted?: (pid: number, outputBytes: () => number) => void;
   /** Bound of each of the two streams, in bytes. Default 64 MiB. */
   maxOutputBytes?: number;
   /** Between SIGTERM and SIGKILL, at the time limit and on abort. Default 2000. */
@@ -94,7 +94,7 @@ export async function runStep(request: StepRequest, options: RunStepOptions): Pr
       return await record(request, attempt, await refused(request, files, child.ended));
     const watch = watchLimits(child.pid, files, maxOutputBytes);
     try {
-      options.onStarted?.(child.pid);
+      options.onStarted?.(child.pid, () => sizeOf(files));
       const cause = await firstOf(child.ended, request.timeoutMs, signal);
       faultPoint('step.after-end');
       const ended = await settle(
@@ -215,6 +215,10 @@ async function settle(
     request,
     `its processes cannot be ended: ${[...new Set([pid, ...left])].join(', ')}`,
   );
+}
+
+function sizeOf({ stdout, stderr }: AttemptFiles): number {
+  return fstatSync(stdout).size + fstatSync(stderr).size;
 }
 
 /** Kills the group of a step that writes too much, in its grace periods too. */

@@ -6,16 +6,21 @@ import { RuntimeError } from '../machines/errors.ts';
 import type { ErrorCode } from '../machines/errors.ts';
 import { isJsonObject } from '../machines/json.ts';
 import type { StepOutcome, StepRequest } from './step-runner.ts';
+import type { Progress } from './worker-health.ts';
 
 export type ToWorker =
+  /** Once, before any `run`: whose steps it is to take. `lookEveryMs` is how often it measures a step's whole tree. */
+  | { t: 'adopt'; cellId: string; agentId: string; lookEveryMs: number }
   | { t: 'run'; id: number; request: StepRequest }
   | { t: 'abort'; id: number }
   /** End the step in flight as an abort does, take no other, exit. */
   | { t: 'stop' };
 
 export type FromWorker =
-  | { t: 'ready'; pid: number; startTime: number | null }
-  | { t: 'beat'; seq: number }
+  /** It can be handed an agent. */
+  | { t: 'ready'; pid: number }
+  | { t: 'adopted' }
+  | { t: 'beat'; seq: number; progress: Progress | null }
   /** The pid is also the step's process group. */
   | { t: 'started'; id: number; pid: number }
   | { t: 'outcome'; id: number; outcome: StepOutcome }
@@ -54,13 +59,20 @@ export function fromWireError(wire: WireError, details: Record<string, unknown>)
 
 export function isFromWorker(message: unknown): message is FromWorker {
   if (!isJsonObject(message)) return false;
-  const { t, id, pid, seq, outcome, error } = message;
+  const { t, id, pid, seq, progress, outcome, error } = message;
   if (t === 'ready') return isCount(pid);
-  if (t === 'beat') return isCount(seq);
+  if (t === 'adopted') return true;
+  if (t === 'beat') return isCount(seq) && (progress === null || isProgress(progress));
   if (!isCount(id)) return false;
   if (t === 'started') return isCount(pid) && pid > 1;
   if (t === 'outcome') return isJsonObject(outcome) && typeof outcome['key'] === 'string';
   return t === 'failed' && isJsonObject(error) && typeof error['message'] === 'string';
+}
+
+function isProgress(value: unknown): value is Progress {
+  if (!isJsonObject(value)) return false;
+  const { id, outputBytes, cpuTicks } = value;
+  return isCount(id) && isCount(outputBytes) && (cpuTicks === null || isCount(cpuTicks));
 }
 
 function isCount(value: unknown): value is number {

@@ -6,16 +6,34 @@
  *    agent be revived, and only then do its `run` calls reject: whoever hears WORKER_LOST can read the outcome file
  *    and knows that nobody will write it any more.
  * H2 After that nothing the process still says counts (fencing).
- * H3 A worker of an agent runs nothing while another one of that agent is dying; a standby may be started before.
+ * H3 A worker of an agent runs nothing while another one of that agent is dying; the next may be started before. A
+ *    worker serves one agent in its life.
  * H4 A worker's death signal is SIGTERM, not SIGKILL: it must have the moment to kill its step's descendants, which no
  *    death signal reaches. One that is hung at that moment stays until `endLeftovers` of the next start.
+ * H5 A worker that missed three beats is hung, and killed: SIGKILL ends a stopped one too.
+ * H6 A worker whose step has shown no progress for longer than its agent's `progress_timeout` is stuck, and killed.
+ * H7 So many start at a time, so that a hundred that die together do not all start together; the rest wait their turn.
  */
+import { availableParallelism } from 'node:os';
 import { RuntimeError } from '../machines/errors.ts';
-import { WorkerProcess } from './worker-process.ts';
+import { AwakeClock } from './awake-clock.ts';
+import { StandbyWorkers } from './standby-workers.ts';
+import { StartSlots } from './start-slots.ts';
 import type { StepOutcome, StepRequest } from './step-runner.ts';
-import type { WorkerExit, WorkerLog, WorkerPlace } from './worker-process.ts';
+import type { WorkerHealth } from './worker-health.ts';
+import { BEAT_INTERVAL_MS } from './worker-messages.ts';
+import { WorkerProcess } from './worker-process.ts';
+import type { WorkerExit, WorkerLog } from './worker-process.ts';
 
+export type { WorkerHealth } from './worker-health.ts';
 export type { WorkerExit, WorkerLog } from './worker-process.ts';
+
+export interface WorkerPlace {
+  cellId: string;
+  agentId: string;
+  /** Absolute path, for the log; each request brings the cell's present path. */
+  cellDir: string;
+}
 
 export interface WorkerHandle {
   readonly pid: number;
@@ -23,12 +41,14 @@ export interface WorkerHandle {
   readonly isReaped: boolean;
   /** It takes no step any more: told to stop, or found dead. */
   readonly isEnding: boolean;
-  /** Rejects WORKER_LOST when the process ends first. */
+  /** It has answered as this agent's. Rejects WORKER_LOST when the process ends first. */
   readonly ready: Promise<void>;
   /** H1. */
   readonly exited: Promise<WorkerExit>;
   /** Epoch ms of the last sign of life; 0 before the first. */
   lastBeatAt(): number;
+  /** H5, H6: how it is at this moment. */
+  health(): WorkerHealth;
   /**
    * Rejects with the abort's reason once the step is gone, WORKER_LOST when the worker dies first (`details.mayHaveRun`),
    * or as `runStep` does.
@@ -46,38 +66,176 @@ export interface WorkerHandle {
 export interface WorkerPoolOptions {
   nodeId: string;
   log: WorkerLog;
-  /** Default 256; each takes some 10 MB of its own. */
+  /** Default 256, those that stand by included; each takes some 10 MB of its own. */
   maxWorkers?: number;
+  /** How many stand by once an agent has asked for a worker. Default 2; 0: none. */
+  standby?: number;
+  /** H7. Default: two for each processor. */
+  maxStarts?: number;
+  /** Between two beats of a worker. Default 1000. */
+  beatIntervalMs?: number;
   /** Folder of V8's compile cache: halves a worker's start. Default: the one this process uses, else none. */
   compileCacheDir?: string;
 }
 
+export interface StartOptions {
+  /** Withdraws a start that still waits for its turn. A worker that is there is stopped by its handle. */
+  signal?: AbortSignal;
+  /** H6. Default null: only shown. */
+  progressTimeoutMs?: number | null;
+}
+
+export interface WorkerCounts {
+  /** All processes, also those that start or stand by. */
+  workers: number;
+  /** Those that have not answered yet. */
+  starting: number;
+  /** Those that have answered and are nobody's. */
+  standby: number;
+  /** Agents that wait for their turn (H7). */
+  waiting: number;
+}
+
+const DEFAULT_STANDBY = 2;
+const never = new AbortController().signal;
+
 export class WorkerPool {
   readonly #options: WorkerPoolOptions;
   readonly #workers = new Set<WorkerProcess>();
-  #closed = false;
+  readonly #standby: StandbyWorkers;
+  readonly #slots: StartSlots;
+  readonly #beatIntervalMs: number;
+  readonly #clock: AwakeClock;
+  readonly #closing = new AbortController();
+  #timer: NodeJS.Timeout | undefined;
 
   constructor(options: WorkerPoolOptions) {
+    const { standby = DEFAULT_STANDBY, maxStarts = 2 * availableParallelism() } = options;
     this.#options = options;
+    this.#slots = new StartSlots(maxStarts);
+    this.#beatIntervalMs = options.beatIntervalMs ?? BEAT_INTERVAL_MS;
+    this.#clock = new AwakeClock(this.#beatIntervalMs);
+    this.#standby = new StandbyWorkers(standby, {
+      make: (urgency) => this.#makeStandby(urgency),
+      log: options.log,
+    });
   }
 
-  /** Throws BUSY when there are too many workers, WORKER_LOST when the host cannot make a process. */
-  start({ cellId, agentId, cellDir }: WorkerPlace): WorkerHandle {
-    const { maxWorkers = 256 } = this.#options;
-    if (this.#closed) throw busy('the node is stopping');
-    if (this.#workers.size >= maxWorkers) throw busy(`${maxWorkers} workers run already`);
-    const worker = new WorkerProcess(this.#options, { cellId, agentId, cellDir }, () =>
-      [...this.#workers].filter((other) => other !== worker && other.serves(cellId, agentId)),
-    );
-    this.#workers.add(worker);
-    void worker.exited.then(() => this.#workers.delete(worker));
+  /**
+   * The agent's worker: one that stands by, or a new one when it is its turn. `ready` tells when it has answered. Rejects
+   * BUSY when there are too many workers, WORKER_LOST when the host cannot make a process.
+   */
+  async start(place: WorkerPlace, options: StartOptions = {}): Promise<WorkerHandle> {
+    const { signal = never, progressTimeoutMs = null } = options;
+    signal.throwIfAborted();
+    this.#closing.signal.throwIfAborted();
+    const { cellId, agentId, cellDir } = place;
+    const worker = this.#standby.take() ?? (await this.#makeInTurn(signal));
+    worker.adopt({ cellId, agentId, cellDir, progressTimeoutMs });
+    void worker.ready.then(() => this.#standby.answered()).catch(() => undefined); // its caller hears why not
+    void worker.reaped.then(() => {
+      if (!worker.wasToldToEnd) this.#standby.replaceLost();
+    });
     return worker;
+  }
+
+  /** How many stand by from now on. */
+  setStandby(count: number): void {
+    this.#standby.resize(count);
+  }
+
+  counts(): WorkerCounts {
+    const starting = [...this.#workers].filter(({ isStarted }) => !isStarted).length;
+    return {
+      workers: this.#workers.size,
+      starting,
+      standby: this.#standby.count,
+      waiting: this.#slots.waiting,
+    };
   }
 
   /** Stops all workers; resolves when all are gone. */
   async close(): Promise<void> {
-    this.#closed = true;
+    this.#closing.abort(busy('the node is stopping'));
+    this.#standby.close();
     await Promise.all([...this.#workers].map((worker) => worker.stop()));
+  }
+
+  /** H7. */
+  async #makeInTurn(signal: AbortSignal): Promise<WorkerProcess> {
+    if (this.#isFull) throw busy(`${this.#workers.size} workers run already`);
+    const { signal: closing } = this.#closing;
+    await this.#slots.take(AbortSignal.any([signal, closing]));
+    try {
+      closing.throwIfAborted();
+    } catch (error) {
+      this.#slots.release();
+      throw error;
+    }
+    const ready = this.#standby.take(); // meanwhile
+    if (!ready) return this.#make();
+    this.#slots.release();
+    return ready;
+  }
+
+  #makeStandby(urgency: 'now' | 'when_quiet'): WorkerProcess | null {
+    if (this.#closing.signal.aborted || this.#isFull) return null;
+    if (urgency === 'when_quiet' && !this.#slots.isIdle) return null;
+    if (!this.#slots.tryTake()) return null;
+    try {
+      return this.#make();
+    } catch (err) {
+      this.#options.log.warn({ err }, 'no worker could be made to stand by');
+      return null;
+    }
+  }
+
+  /** With a slot, which is released when the worker has started, or when it has not. */
+  #make(): WorkerProcess {
+    const release = (): void => {
+      this.#slots.release();
+      this.#standby.refill();
+    };
+    try {
+      const worker = new WorkerProcess({
+        nodeId: this.#options.nodeId,
+        log: this.#options.log,
+        compileCacheDir: this.#options.compileCacheDir,
+        beatIntervalMs: this.#beatIntervalMs,
+        clock: this.#clock,
+        siblingsOf: (one) =>
+          [...this.#workers].filter((other) => other !== one && other.serves(one)),
+      });
+      this.#workers.add(worker);
+      this.#timer ??= setInterval(() => this.#judgeAll(), this.#beatIntervalMs).unref();
+      void worker.started.then(release, release);
+      void worker.exited.then(() => this.#forget(worker));
+      return worker;
+    } catch (error) {
+      release();
+      throw error;
+    }
+  }
+
+  #forget(worker: WorkerProcess): void {
+    this.#workers.delete(worker);
+    this.#standby.refill();
+    if (this.#workers.size > 0) return;
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+  }
+
+  /** H5, H6. Judged after the channels were read: a beat that waited there was not missed. */
+  #judgeAll(): void {
+    this.#clock.tick();
+    setImmediate(() => {
+      for (const worker of this.#workers) worker.judge();
+    });
+  }
+
+  get #isFull(): boolean {
+    const { maxWorkers = 256 } = this.#options;
+    return this.#workers.size + this.#slots.waiting >= maxWorkers;
   }
 }
 

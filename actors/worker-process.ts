@@ -1,15 +1,21 @@
-/** One worker as its host sees it. The promises H1 to H4 are those of worker-pool.ts. */
+/** One worker as its host sees it. The promises H1 to H6 are those of worker-pool.ts. */
 import assert from 'node:assert';
 import type { ChildProcess } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { RuntimeError } from '../machines/errors.ts';
-import { signalGroup, sweepByMark } from './processes.ts';
+import type { AwakeClock } from './awake-clock.ts';
+import { killGroups, sweepByMark } from './processes.ts';
 import type { StepOutcome, StepRequest } from './step-runner.ts';
-import { MAX_QUEUED, fromWireError, isFromWorker } from './worker-messages.ts';
-import type { FromWorker, ToWorker } from './worker-messages.ts';
+import type { WorkerHealth } from './worker-health.ts';
+import { isFromWorker } from './worker-messages.ts';
+import type { ToWorker } from './worker-messages.ts';
 import { forwardOutput } from './worker-output.ts';
-import type { WorkerHandle, WorkerPoolOptions } from './worker-pool.ts';
+import type { WorkerHandle, WorkerPlace } from './worker-pool.ts';
+import { WorkerRuns } from './worker-runs.ts';
 import { signalOf, spawnWorker } from './worker-spawn.ts';
+import { WorkerWatch } from './worker-watch.ts';
+import type { Verdict } from './worker-watch.ts';
 
 /** The part of a pino logger that is used here. */
 export interface WorkerLog {
@@ -18,28 +24,30 @@ export interface WorkerLog {
   error(fields: object, message: string): void;
 }
 
-export interface WorkerPlace {
-  cellId: string;
-  agentId: string;
-  /** Absolute path, for the log; each request brings the cell's present path. */
-  cellDir: string;
-}
-
 export interface WorkerExit {
   code: number | null;
   signal: string | null;
+  /** `hung`: it gave no sign of life and was killed (H5). `stuck`: its step did not get on, and it was killed (H6). */
+  cause: 'exit' | 'hung' | 'stuck';
+  /** For people: "no heartbeat for 3.1 s". */
+  detail: string | null;
   /** Pids of its steps that could not be ended: nobody may call it gone while there are any. Normally empty. */
   leftovers: number[];
 }
 
-interface Run {
-  request: StepRequest;
-  signal: AbortSignal;
-  /** The step's process group, once the worker has told it. */
-  group: number | null;
-  onStarted: ((pid: number) => void) | undefined;
-  resolve(outcome: StepOutcome): void;
-  reject(reason: unknown): void;
+export interface WorkerProcessOptions {
+  nodeId: string;
+  log: WorkerLog;
+  compileCacheDir: string | undefined;
+  beatIntervalMs: number;
+  clock: AwakeClock;
+  /** The other workers of the same agent that are not gone. */
+  siblingsOf: (worker: WorkerProcess) => WorkerProcess[];
+}
+
+export interface Adoption extends WorkerPlace {
+  /** H6; null: never. */
+  progressTimeoutMs: number | null;
 }
 
 const START_TIMEOUT_MS = 30_000;
@@ -51,46 +59,75 @@ const DRAIN_TIMEOUT_MS = 5_000;
 
 export class WorkerProcess implements WorkerHandle {
   readonly pid: number;
+  /** It has answered, and serves an agent. */
   readonly ready: Promise<void>;
+  /** It can be handed an agent. Rejects as `ready` does. */
+  readonly started: Promise<void>;
+  /** The process is no more. What it ran is not ended yet. */
+  readonly reaped: Promise<void>;
   readonly exited: Promise<WorkerExit>;
+  readonly #options: WorkerProcessOptions;
+  readonly #workerId = randomUUID();
   readonly #child: ChildProcess;
-  readonly #nodeId: string;
-  readonly #log: WorkerLog;
-  readonly #place: WorkerPlace;
-  readonly #siblings: () => WorkerProcess[];
-  readonly #runs = new Map<number, Run>();
-  #nextRun = 1;
-  #lastBeatAt = 0;
+  readonly #runs = new WorkerRuns();
+  readonly #watch: WorkerWatch;
+  #owner: Adoption | null = null;
+  #isStarted = false;
   #dying = false;
+  #wasToldToEnd = false;
   #gone = false;
+  #condemnedFor: Pick<WorkerExit, 'cause' | 'detail'> = { cause: 'exit', detail: null };
   #saidReady: () => void = () => {};
+  #saidAdopted: () => void = () => {};
 
-  /** `siblings`: the other workers of the same agent that are not gone. */
-  constructor(options: WorkerPoolOptions, place: WorkerPlace, siblings: () => WorkerProcess[]) {
-    this.#nodeId = options.nodeId;
-    this.#log = options.log;
-    this.#place = place;
-    this.#siblings = siblings;
-    this.#child = spawnWorker(options, place);
-    this.#child.on('error', (err) => this.#log.warn({ ...place, err }, 'worker process error'));
+  /** Throws WORKER_LOST when the host cannot make a process. */
+  constructor(options: WorkerProcessOptions) {
+    this.#options = options;
+    this.#child = spawnWorker({ ...options, workerId: this.#workerId });
+    const { log } = options;
+    this.#child.on('error', (err) => log.warn({ ...this.#names(), err }, 'worker process error'));
     if (this.#child.pid === undefined)
-      throw new RuntimeError(`no worker process could be made for agent ${place.agentId}`, {
+      throw new RuntimeError('no worker process could be made', {
         code: 'WORKER_LOST',
         retryable: true,
-        details: { ...place, mayHaveRun: false },
+        details: { mayHaveRun: false },
       });
     this.pid = this.#child.pid;
+    this.#watch = new WorkerWatch(this.pid, options.beatIntervalMs, options.clock);
     this.#child.on('message', (message) => this.#hear(message));
     forwardOutput(this.#child, (stream, text) =>
-      this.#log.warn({ cellId: place.cellId, agentId: place.agentId, stream, text }, 'worker said'),
+      log.warn({ ...this.#names(), stream, text }, 'worker said'),
     );
-    this.exited = this.#bury();
-    this.ready = this.#becomeReady();
-    this.ready.catch(() => {}); // whoever waits for it hears it; `exited` tells everybody else
+    const ended = new Promise<Pick<WorkerExit, 'code' | 'signal'>>((resolve) =>
+      this.#child.once('exit', (code, signal) => resolve(signalOf(code, signal))),
+    );
+    this.reaped = ended.then(() => undefined);
+    this.exited = this.#bury(ended);
+    const said = new Promise<void>((resolve) => (this.#saidReady = resolve));
+    const adopted = new Promise<void>((resolve) => (this.#saidAdopted = resolve));
+    this.started = this.#unlessGone(said);
+    this.ready = this.#unlessGone(adopted);
+    this.#expectStart();
+    // Whoever waits for these hears it; `exited` tells everybody else.
+    for (const promise of [this.started, this.ready]) promise.catch(() => {});
   }
 
-  serves(cellId: string, agentId: string): boolean {
-    return this.#place.cellId === cellId && this.#place.agentId === agentId;
+  /** Once: from now on it is this agent's. */
+  adopt(owner: Adoption): void {
+    assert.equal(this.#owner, null, 'a worker serves one agent in its life');
+    this.#owner = owner;
+    const { cellId, agentId, progressTimeoutMs } = owner;
+    this.#tell({ t: 'adopt', cellId, agentId, ...this.#watch.expectProgress(progressTimeoutMs) });
+  }
+
+  serves(other: WorkerProcess): boolean {
+    const [mine, theirs] = [this.#owner, other.#owner];
+    if (mine === null || theirs === null) return false;
+    return mine.cellId === theirs.cellId && mine.agentId === theirs.agentId;
+  }
+
+  get isStarted(): boolean {
+    return this.#isStarted;
   }
 
   get isReaped(): boolean {
@@ -101,8 +138,24 @@ export class WorkerProcess implements WorkerHandle {
     return this.#dying;
   }
 
+  /** By who owns it; not by a verdict. */
+  get wasToldToEnd(): boolean {
+    return this.#wasToldToEnd;
+  }
+
   lastBeatAt(): number {
-    return this.#lastBeatAt;
+    return this.#watch.lastBeatAt;
+  }
+
+  health(): WorkerHealth {
+    return this.#watch.health();
+  }
+
+  /** H5, H6. Once an interval. */
+  judge(): void {
+    if (this.#dying || !this.#isStarted) return; // a start has its own limit
+    const verdict = this.#watch.verdict();
+    if (verdict) this.#condemn(verdict.cause, this.#describe(verdict));
   }
 
   async run(
@@ -110,28 +163,40 @@ export class WorkerProcess implements WorkerHandle {
     signal: AbortSignal,
     onStarted?: (pid: number) => void,
   ): Promise<StepOutcome> {
-    assert(this.serves(request.cellId, request.agentId), 'a step of another agent');
-    assert.equal(request.nodeId, this.#nodeId, 'a step of another node');
+    const { cellId, agentId } = request;
+    assert.deepEqual([cellId, agentId], [this.#owner?.cellId, this.#owner?.agentId]);
+    assert.equal(request.nodeId, this.#options.nodeId, 'a step of another node');
     signal.throwIfAborted();
     await this.#predecessorsGone(); // H3
     signal.throwIfAborted();
     this.#refuseRival();
     if (this.#dying) throw this.#lost(false);
-    if (this.#runs.size >= MAX_QUEUED)
-      throw new RuntimeError(`agent ${request.agentId} has ${MAX_QUEUED} steps waiting`, {
-        code: 'BUSY',
-        retryable: true,
-      });
     return this.#send(request, signal, onStarted);
   }
 
   async stop(): Promise<void> {
+    this.#wasToldToEnd = true;
     this.#tell({ t: 'stop' });
     this.#dieWithin(STOP_TIMEOUT_MS);
     await this.exited;
   }
 
   kill(): void {
+    this.#wasToldToEnd = true;
+    this.#dieWithin(0);
+  }
+
+  #describe({ cause, forMs, runId }: Verdict): string {
+    const seconds = `${(forMs / 1000).toFixed(forMs < 10_000 ? 1 : 0)} s`;
+    if (cause === 'hung') return `no heartbeat for ${seconds}`;
+    const step = this.#runs.get(runId ?? 0)?.request;
+    const name = step ? `${step.taskId}/${step.name}` : '?';
+    return `step ${name}: no output and no CPU time for ${seconds}`;
+  }
+
+  #condemn(cause: 'hung' | 'stuck', detail: string): void {
+    this.#condemnedFor = { cause, detail };
+    this.#options.log.warn({ ...this.#names(), cause, detail }, 'worker is killed');
     this.#dieWithin(0);
   }
 
@@ -145,17 +210,17 @@ export class WorkerProcess implements WorkerHandle {
   }
 
   async #predecessorsGone(): Promise<void> {
-    const dying = this.#siblings().filter((other) => other.#dying);
+    const dying = this.#options.siblingsOf(this).filter((other) => other.#dying);
     if (dying.length > 0) await Promise.all(dying.map((other) => other.exited));
   }
 
   /** Two healthy workers of one agent that both run steps would be two agents. */
   #refuseRival(): void {
-    const rival = this.#siblings().find((other) => other.#runs.size > 0);
+    const rival = this.#options.siblingsOf(this).find((other) => other.#runs.size > 0);
     if (!rival) return;
-    throw new RuntimeError(`agent ${this.#place.agentId} already runs a step in another worker`, {
+    throw new RuntimeError(`agent ${this.#owner?.agentId} already runs a step in another worker`, {
       code: 'CONFLICT',
-      details: { ...this.#place, pid: this.pid, otherPid: rival.pid },
+      details: { ...this.#owner, pid: this.pid, otherPid: rival.pid },
     });
   }
 
@@ -164,15 +229,12 @@ export class WorkerProcess implements WorkerHandle {
     signal: AbortSignal,
     onStarted: ((pid: number) => void) | undefined,
   ): Promise<StepOutcome> {
-    const id = this.#nextRun++;
+    const { id, answered } = this.#runs.add(request, signal, onStarted);
     let overdue: NodeJS.Timeout | undefined;
     const onAbort = (): void => {
       this.#tell({ t: 'abort', id });
-      overdue = setTimeout(() => this.kill(), ABORT_TIMEOUT_MS);
+      overdue = setTimeout(() => this.#dieWithin(0), ABORT_TIMEOUT_MS);
     };
-    const answered = new Promise<StepOutcome>((resolve, reject) => {
-      this.#runs.set(id, { request, signal, group: null, onStarted, resolve, reject });
-    });
     this.#tell({ t: 'run', id, request });
     signal.addEventListener('abort', onAbort);
     return answered.finally(() => {
@@ -188,90 +250,92 @@ export class WorkerProcess implements WorkerHandle {
 
   #hear(message: unknown): void {
     if (this.#gone) return; // H2
+    const { log } = this.#options;
     if (!isFromWorker(message))
-      return this.#log.warn({ ...this.#place, pid: this.pid }, 'worker sent an unknown message');
-    this.#lastBeatAt = Date.now();
-    if (message.t === 'ready') return this.#saidReady();
-    if (message.t !== 'beat') this.#answer(message);
-  }
-
-  #answer(message: Extract<FromWorker, { id: number }>): void {
-    const run = this.#runs.get(message.id);
-    if (!run) return; // answered already
-    if (message.t === 'started') {
-      run.group = message.pid;
-      return run.onStarted?.(message.pid);
+      return log.warn({ ...this.#names(), pid: this.pid }, 'worker sent an unknown message');
+    this.#watch.heard();
+    switch (message.t) {
+      case 'ready':
+        this.#isStarted = true;
+        return this.#saidReady();
+      case 'adopted':
+        return this.#saidAdopted();
+      case 'beat':
+        return this.#watch.reported(message.progress);
+      default:
+        if (!this.#runs.answer(message))
+          log.warn({ ...this.#names(), pid: this.pid }, 'worker answered for another step');
     }
-    if (message.t === 'outcome' && message.outcome.key !== run.request.key)
-      return this.#log.warn({ ...this.#place, pid: this.pid }, 'worker answered for another step');
-    this.#runs.delete(message.id);
-    if (message.t === 'outcome') return run.resolve(message.outcome);
-    const { key, name, taskId } = run.request;
-    if (message.error.aborted && run.signal.aborted) run.reject(run.signal.reason);
-    else run.reject(fromWireError(message.error, { ...this.#place, key, taskId, step: name }));
   }
 
-  async #becomeReady(): Promise<void> {
-    const said = new Promise<true>((resolve) => (this.#saidReady = () => resolve(true)));
-    const timer = setTimeout(() => this.kill(), START_TIMEOUT_MS);
-    const isReady = await Promise.race([said, this.exited]);
-    clearTimeout(timer);
-    if (isReady !== true) throw this.#lost(false);
+  #expectStart(): void {
+    const timer = setTimeout(
+      () => this.#condemn('hung', `no answer within ${START_TIMEOUT_MS / 1000} s of its start`),
+      START_TIMEOUT_MS,
+    );
+    void Promise.race([this.started, this.exited])
+      .catch(() => undefined) // it died: that is what `exited` is for
+      .then(() => clearTimeout(timer));
+  }
+
+  async #unlessGone(said: Promise<void>): Promise<void> {
+    const isSaid = await Promise.race([said.then(() => true), this.exited.then(() => false)]);
+    if (!isSaid) throw this.#lost(false, await this.exited);
   }
 
   /** H1. From the first sign of death to the last trace. */
-  async #bury(): Promise<WorkerExit> {
+  async #bury(ended: Promise<Pick<WorkerExit, 'code' | 'signal'>>): Promise<WorkerExit> {
     const child = this.#child;
     const closed = new Promise<void>((resolve) => child.once('disconnect', resolve));
-    const reaped = new Promise<Pick<WorkerExit, 'code' | 'signal'>>((resolve) =>
-      child.once('exit', (code, signal) => resolve(signalOf(code, signal))),
-    );
     void closed.then(() => this.#dieWithin(ABORT_TIMEOUT_MS));
-    const end = await reaped;
+    const end = await ended;
     this.#dying = true;
-    for (const { group } of this.#runs.values()) if (group) signalGroup(group, 'SIGKILL');
     // What it said before it died is still in the channel, an outcome perhaps.
-    await Promise.race([closed, sleep(DRAIN_TIMEOUT_MS, null, { ref: false })]);
-    const leftovers = await this.#sweep();
+    const drained = Promise.race([closed, sleep(DRAIN_TIMEOUT_MS, null, { ref: false })]);
+    const [leftovers] = await Promise.all([this.#sweep(), drained]);
     this.#gone = true;
     if (child.connected) child.disconnect();
-    const exit = { ...end, leftovers };
-    for (const run of this.#runs.values())
-      run.reject(run.signal.aborted ? run.signal.reason : this.#lost(true, exit));
-    this.#runs.clear();
-    const { cellId, agentId } = this.#place;
-    this.#log.info({ cellId, agentId, pid: this.pid, ...exit }, 'worker gone');
+    const exit: WorkerExit = { ...end, ...this.#condemnedFor, leftovers };
+    this.#runs.rejectAll(() => this.#lost(true, exit));
+    this.#options.log.info({ ...this.#names(), pid: this.pid, ...exit }, 'worker gone');
     return exit;
   }
 
   /**
-   * Ends what the steps in flight left. A standby bears the same marks and is spared; when it already runs a step, we
-   * ran none (H3) and there is nothing to sweep.
+   * Ends what its steps left: what carries the key of one that is not settled, and what it had just forked, which shows
+   * the worker's own mark until it becomes the step. Both are its alone: nobody else's step or worker is met.
    */
   async #sweep(): Promise<number[]> {
-    const siblings = this.#siblings();
-    if (siblings.some((other) => other.#runs.size > 0)) return [];
-    const spare = new Set(siblings.map((other) => other.pid));
-    const { cellId, agentId } = this.#place;
-    const mark = { LAZARUS_NODE: this.#nodeId, LAZARUS_CELL: cellId, LAZARUS_AGENT: agentId };
+    const keys = this.#runs.unsettledKeys();
+    if (keys.length === 0) return [];
+    const { nodeId, log } = this.#options;
+    const forked = { LAZARUS_NODE: nodeId, LAZARUS_WORKER: this.#workerId };
+    const steps = keys.map((key) => ({ LAZARUS_NODE: nodeId, LAZARUS_KEY: key }));
     try {
-      const result = await sweepByMark(mark, { spare });
+      await killGroups(this.#runs.groups());
+      const result = await sweepByMark([forked, ...steps]);
       const remaining = result.supported ? result.remaining : [];
       if (remaining.length > 0)
-        this.#log.error({ cellId, agentId, remaining }, 'processes of a worker cannot be ended');
+        log.error({ ...this.#names(), remaining }, 'processes of a worker cannot be ended');
       return remaining;
     } catch (err) {
-      this.#log.error({ cellId, agentId, err }, 'processes of a worker cannot be looked at');
+      log.error({ ...this.#names(), err }, 'processes of a worker cannot be looked at');
       return [this.pid];
     }
   }
 
+  /** For the log. */
+  #names(): Record<string, unknown> {
+    if (this.#owner === null) return { standby: true };
+    return { cellId: this.#owner.cellId, agentId: this.#owner.agentId };
+  }
+
   #lost(mayHaveRun: boolean, exit?: WorkerExit): RuntimeError {
-    const how = exit ? ` (${exit.signal ?? `exit ${exit.code}`})` : '';
-    return new RuntimeError(`the worker of agent ${this.#place.agentId} is gone${how}`, {
+    const how = exit ? ` (${exit.detail ?? exit.signal ?? `exit ${exit.code}`})` : '';
+    return new RuntimeError(`the worker of agent ${this.#owner?.agentId ?? '?'} is gone${how}`, {
       code: 'WORKER_LOST',
       retryable: true,
-      details: { ...this.#place, pid: this.pid, mayHaveRun, ...exit },
+      details: { ...this.#owner, pid: this.pid, mayHaveRun, ...exit },
       hint: 'Lazarus brings the agent back as its policy says: `lazarus revivals list`.',
     });
   }

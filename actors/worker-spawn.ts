@@ -6,20 +6,27 @@ import { constants } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { faultPoint } from '../cells/durable.ts';
 import { workerEnvironment } from './environment.ts';
-import { underSetpriv } from './processes.ts';
-import type { WorkerPlace } from './worker-process.ts';
-import type { WorkerPoolOptions } from './worker-pool.ts';
+import { setpriv, underSetpriv } from './processes.ts';
+
+export interface WorkerSpawn {
+  nodeId: string;
+  /** Of this process alone. */
+  workerId: string;
+  beatIntervalMs: number;
+  compileCacheDir: string | undefined;
+}
 
 const workerEntry = fileURLToPath(new URL('./worker.ts', import.meta.url));
 
-export function spawnWorker(options: WorkerPoolOptions, place: WorkerPlace): ChildProcess {
+export function spawnWorker(options: WorkerSpawn): ChildProcess {
   const cache = options.compileCacheDir ?? getCompileCacheDir();
-  const node = [process.execPath, ...inheritedArguments(), workerEntry];
+  const entry = [workerEntry, String(options.beatIntervalMs), setpriv() ?? ''];
+  const node = [process.execPath, ...inheritedArguments(), ...entry];
   const [command = '', ...args] = underSetpriv(node, ['--no-new-privs', '--pdeathsig', 'TERM']); // H4 of worker-pool.ts
   faultPoint('worker.before-spawn');
   const worker = spawn(command, args, {
     env: {
-      ...workerEnvironment({ nodeId: options.nodeId, ...place }),
+      ...workerEnvironment(options.nodeId, options.workerId),
       ...(cache === undefined ? {} : { NODE_COMPILE_CACHE: cache }),
     },
     detached: true, // a terminal's Ctrl-C is for the host

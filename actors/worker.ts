@@ -1,6 +1,7 @@
 /**
- * Entry of a worker: the process in which the steps of one agent happen. It imports little, so that it starts about as
- * fast as a bare Node. One step at a time; what it may do is said in worker-messages.ts.
+ * Entry of a worker: the process in which the steps of one agent happen. It starts as fast as a bare Node, because it
+ * answers first and loads what runs steps right after. Whose it is it learns by `adopt`, perhaps long after its start:
+ * until then it stands by for any agent of the node. What it may do is said in worker-messages.ts.
  *
  * W1 It does not outlive its host. When the channel closes it kills its step, group and marks, and exits.
  * W2 A step that was killed because the host is gone leaves no outcome: it is aborted first (R3 of step-runner.ts).
@@ -9,124 +10,85 @@
  *    is the kernel's word that the host died.
  */
 import { flushCompileCache } from 'node:module';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { RuntimeError } from '../machines/errors.ts';
-import { signalGroup, startTimeOf } from './processes.ts';
-import { runStep } from './step-runner.ts';
-import type { StepRequest } from './step-runner.ts';
-import { BEAT_INTERVAL_MS, MAX_QUEUED, toWireError } from './worker-messages.ts';
 import type { FromWorker, ToWorker } from './worker-messages.ts';
+import type { StepQueue } from './worker-steps.ts';
 
-interface Job {
-  id: number;
-  request: StepRequest;
-  abort: AbortController;
-  /** Group of the process, once there is one. */
-  group: number | null;
-}
-
-/** Longest wait, after the host's death, for a killed step to be gone. */
-const FAREWELL_MS = 10_000;
-
+/** Between two beats, and the host's setpriv or nothing. */
+const [beatIntervalMs, setpriv] = [Number(process.argv[2]), process.argv[3] || null];
 const hostPid = process.ppid;
-const jobs: Job[] = []; // the first is the one that runs
-let working: Promise<void> = Promise.resolve();
-let leaving = false;
+/** Steps, once they can be run. */
+let loaded: StepQueue | undefined;
+/** It was handed an agent, or told to stop: no time to lose. */
+let isWanted = false;
+let beatSeq = 0;
+let isBeatSent = true;
 
-process.on('message', (message: ToWorker) => {
-  switch (message.t) {
-    case 'run':
-      return accept(message.id, message.request);
-    case 'abort':
-      return jobs.find((job) => job.id === message.id)?.abort.abort();
-    case 'stop':
-      void stop();
-      return;
-    default:
-      return message satisfies never;
-  }
-});
+process.on('message', hear);
 process.on('disconnect', () => void hostGone());
 process.on('SIGTERM', () => {
   if (process.ppid !== hostPid) void hostGone(); // W3
 });
 for (const signal of ['SIGINT', 'SIGHUP'] as const) process.on(signal, () => {});
 
-void tell({ t: 'ready', pid: process.pid, startTime: startTimeOf(process.pid) });
-let beatSeq = 0;
-let beatSent = true;
-beat();
-setInterval(beat, BEAT_INTERVAL_MS);
-setTimeout(flushCompileCache, BEAT_INTERVAL_MS / 2).unref(); // does nothing unless the host keeps a cache
+void tell({ t: 'ready', pid: process.pid });
+setInterval(beat, beatIntervalMs);
+const steps = load();
 
-function accept(id: number, request: StepRequest): void {
-  const job: Job = { id, request, abort: new AbortController(), group: null };
-  if (leaving) return refuse(job, 'it is about to exit');
-  if (jobs.length >= MAX_QUEUED) return refuse(job, `${MAX_QUEUED} steps wait already`);
-  jobs.push(job);
-  if (jobs.length === 1) working = work();
-}
-
-function refuse(job: Job, why: string): void {
-  const error = new RuntimeError(`the worker takes no step: ${why}`, {
-    code: 'BUSY',
-    retryable: true,
-  });
-  void tell({ t: 'failed', id: job.id, error: toWireError(error, false) });
-}
-
-async function work(): Promise<void> {
-  for (let job = jobs[0]; job; job = jobs[0]) {
-    const answer = await perform(job);
-    jobs.shift();
-    await tell(answer);
+function hear(message: ToWorker): void {
+  switch (message.t) {
+    case 'adopt':
+      isWanted = true;
+      nameProcess(`lazarus worker ${message.cellId}/${message.agentId}`);
+      void tell({ t: 'adopted' });
+      void steps.then((queue) => queue.adopt(message));
+      return;
+    case 'run':
+      void steps.then((queue) => queue.accept(message.id, message.request));
+      return;
+    case 'abort':
+      void steps.then((queue) => queue.abort(message.id));
+      return;
+    case 'stop':
+      isWanted = true;
+      void stop();
+      return;
+    default:
+      return message satisfies never;
   }
 }
 
-async function perform(job: Job): Promise<FromWorker> {
-  const { id, request, abort } = job;
-  const onStarted = (pid: number): void => {
-    job.group = pid;
-    void tell({ t: 'started', id, pid });
-  };
-  try {
-    return {
-      t: 'outcome',
-      id,
-      outcome: await runStep(request, { signal: abort.signal, onStarted }),
-    };
-  } catch (error) {
-    return { t: 'failed', id, error: toWireError(error, error === abort.signal.reason) };
-  } finally {
-    job.group = null;
-  }
+/** For `ps`. macOS takes tens of ms for it. */
+function nameProcess(title: string): void {
+  if (process.platform === 'linux') process.title = title;
 }
 
-function abortAll(): void {
-  leaving = true;
-  for (const job of jobs) job.abort.abort();
+/** After what the host has already said was heard: loading takes some ms in which nothing else happens. */
+async function load(): Promise<StepQueue> {
+  await new Promise((resolve) => setImmediate(resolve));
+  const module = await import('./worker-steps.ts');
+  setTimeout(flushCompileCache, 500).unref(); // does nothing unless the host keeps a cache
+  loaded = new module.StepQueue(tell, setpriv);
+  if (!isWanted) loaded.warmUp();
+  return loaded;
 }
 
 async function stop(): Promise<void> {
-  abortAll();
-  await working;
+  await (await steps).end();
   process.exit(0);
 }
 
-/** W1. `runStep` itself sweeps and then settles; here it is only told not to be patient. */
+/** W1. What is not loaded has run nothing. */
 async function hostGone(): Promise<void> {
-  abortAll(); // W2: before the kill
-  const group = jobs[0]?.group ?? null;
-  if (group !== null) signalGroup(group, 'SIGKILL');
-  await Promise.race([working, sleep(FAREWELL_MS)]);
+  await loaded?.endAtOnce();
   process.exit(0);
 }
 
 /** One beat under way at most: a stopped host must not make us hoard them. */
 function beat(): void {
-  if (!beatSent) return;
-  beatSent = false;
-  void tell({ t: 'beat', seq: (beatSeq += 1) }).then(() => (beatSent = true));
+  if (!isBeatSent) return;
+  isBeatSent = false;
+  const progress = loaded?.progress() ?? null;
+  void tell({ t: 'beat', seq: (beatSeq += 1), progress }).then(() => (isBeatSent = true));
 }
 
 /** Resolves when the message is with the kernel, or cannot be: then the host is gone, and 'disconnect' says so. */

@@ -25,6 +25,7 @@ const ROWS = [
   'memory',
   'drop-to-start',
   'scale',
+  'supervision',
   'many-cells', // last: the disk has long to do with what it makes
 ];
 /** A row that takes longer hangs. */

@@ -1,6 +1,7 @@
 /**
  * A mission file is moved into the folder of a running node, until its agent has started: with `isolation_level: none`
- * the agent's first step is announced, with `level_1` its worker process has answered too.
+ * the agent's first step is announced, with `level_1` its worker process has answered too. As in the product's default,
+ * two workers stand by and are replaced while the next missions are dropped.
  */
 import type { MissionNode } from '../../actors/node.ts';
 import { quantile, target } from '../harness.ts';
@@ -83,7 +84,7 @@ async function dropOne(
 }
 
 function figure(level: Level, took: readonly number[]): Figure {
-  const what = level === 'none' ? 'level none, p99' : 'level_1 (a worker is started), p99';
+  const what = level === 'none' ? 'level none, p99' : 'level_1 (its worker has answered), p99';
   return target(
     what,
     quantile(took, 0.99),

@@ -11,6 +11,7 @@ import { serve, tell } from './child.ts';
 import { silent } from './kernel.ts';
 import { durableLoad } from './load.ts';
 import { stepEvent, tickMachine } from './machine.ts';
+import { failTogether, idleFor } from './supervised.ts';
 
 export type Question =
   | { t: 'rss' }
@@ -20,6 +21,10 @@ export type Question =
   | { t: 'answer'; addresses: string[] }
   /** Reads every agent there is, a slice at a time; answers how many. */
   | { t: 'agents' }
+  /** CPU time and memory while nothing is asked of it. */
+  | { t: 'idle'; ms: number }
+  /** Every agent fails at the same moment, and comes back. */
+  | { t: 'fail together' }
   /** Answers when the first agent of each of these cells is known under this name. */
   | { t: 'renamed'; cellIds: string[]; name: string };
 
@@ -43,6 +48,10 @@ async function answer(question: Question): Promise<unknown> {
       return question.addresses.length;
     case 'agents':
       return readAgents();
+    case 'idle':
+      return idleFor(question.ms);
+    case 'fail together':
+      return failTogether(node);
     case 'renamed':
       return untilRenamed(question);
     default:

@@ -3,13 +3,17 @@ import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { afterEach, describe, expect, test } from 'vitest';
-import { ownLine, readEnvironment, readStat } from '../../actors/proc-fs.ts';
+import { findMarked } from '../../actors/marks.ts';
+import { hasProc, ownLine, readEnvironment, readStat } from '../../actors/proc-fs.ts';
 import {
+  cpuTicksOf,
   endGroup,
   endLeftovers,
+  killGroups,
   pidAlive,
   startTimeOf,
   sweepByMark,
+  treeMeans,
   underSetpriv,
 } from '../../actors/processes.ts';
 import { eventually } from '../support/eventually.ts';
@@ -135,7 +139,53 @@ describe('sweep', () => {
   });
 });
 
+describe('marks', () => {
+  test('searches of one turn are answered by one pass, each with its own processes', async () => {
+    const ids = Array.from({ length: 20 }, node);
+    const started = ids.map((id) => start('exec sleep 60', { LAZARUS_NODE: id }));
+    await asleep(...started);
+    const found = await Promise.all(ids.map((id) => findMarked([{ LAZARUS_NODE: id }])));
+    expect(found.map(({ pids }) => pids)).toEqual(started.map(({ pid }) => [pid]));
+  });
+
+  test('a sweep by several marks ends who carries any of them', async () => {
+    const [one, two] = [node(), node()];
+    const started = [one, two].map((id) => start('exec sleep 60', { LAZARUS_NODE: id }));
+    const other = start('exec sleep 60', { LAZARUS_NODE: node() });
+    await asleep(...started, other);
+    const marks = [{ LAZARUS_NODE: one, LAZARUS_KEY: 'none' }, { LAZARUS_NODE: two }];
+    expect(await sweepByMark(marks)).toMatchObject({ pids: [started[1]?.pid], remaining: [] });
+    expect(pidAlive(started[0]?.pid ?? 0, null)).toBe(true);
+    expect(pidAlive(other.pid, null)).toBe(true);
+  });
+
+  test('CPU time is that of everybody with the mark', async () => {
+    const id = node();
+    start('while :; do :; done', { LAZARUS_NODE: id });
+    const first = await eventually(async () => {
+      const ticks = await cpuTicksOf({ LAZARUS_NODE: id });
+      expect(ticks).toBeGreaterThan(0);
+      return ticks ?? 0;
+    });
+    await eventually(async () =>
+      expect(await cpuTicksOf({ LAZARUS_NODE: id })).toBeGreaterThan(first),
+    );
+    expect(await cpuTicksOf({ LAZARUS_NODE: node() })).toBe(0);
+  });
+
+  test('the status can say how trees are ended here', () => {
+    expect(treeMeans()).toBe(hasProc ? 'environment sweep' : 'process group only');
+  });
+});
+
 describe('groups', () => {
+  test('killed groups have ended when the promise resolves', async () => {
+    const started = [1, 2, 3].map(() => start('exec sleep 60'));
+    await asleep(...started);
+    await killGroups(started.map(({ pid }) => pid));
+    for (const { pid } of started) await eventually(() => expect(pidAlive(pid, null)).toBe(false));
+  });
+
   test('a group is ended by SIGTERM when it listens', async () => {
     const cell = makeCell();
     const child = start(`trap 'echo $$ > ${cell.dir}/asked; exit' TERM; sleep 60 & wait`);

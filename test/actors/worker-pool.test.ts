@@ -38,7 +38,7 @@ afterEach(async () => {
   }
 });
 
-const start = (agentId = 'builder'): WorkerHandle =>
+const start = (agentId = 'builder'): Promise<WorkerHandle> =>
   pool.start({ cellId: 'c1', agentId, cellDir: cell.dir });
 const never = new AbortController().signal;
 const hanging = 'echo $$ > artifacts/pid; sleep 60';
@@ -46,7 +46,7 @@ const stepPid = (): Promise<number> => eventually(() => pidIn(cell, 'artifacts/p
 
 describe('a worker', () => {
   test('answers, beats, runs steps one after the other and stops with exit 0', async () => {
-    const worker = start();
+    const worker = await start();
     await worker.ready;
     await eventually(() => expect(worker.lastBeatAt()).toBeGreaterThan(0));
     const order = 'echo $LAZARUS_STEP >> artifacts/order; sleep 0.05; echo end >> artifacts/order';
@@ -54,11 +54,17 @@ describe('a worker', () => {
     expect((await Promise.all(runs)).map((outcome) => outcome.exit_code)).toEqual([0, 0, 0]);
     expect(cell.read('artifacts/order')).toBe('a\nend\nb\nend\nc\nend\n');
     await worker.stop();
-    expect(await worker.exited).toEqual({ code: 0, signal: null, leftovers: [] });
+    expect(await worker.exited).toEqual({
+      code: 0,
+      signal: null,
+      cause: 'exit',
+      detail: null,
+      leftovers: [],
+    });
   });
 
   test('keeps beating while its step runs', async () => {
-    const worker = start();
+    const worker = await start();
     const stop = new AbortController();
     const done = worker.run(cell.script(hanging), stop.signal);
     await stepPid();
@@ -70,7 +76,7 @@ describe('a worker', () => {
 
   test("has an environment of its own: not the host's, and the step's is the step runner's", async () => {
     process.env['LAZARUS_TEST_SECRET'] = 'do not leak';
-    const worker = start();
+    const worker = await start();
     await worker.run(cell.request(['/usr/bin/env']), never);
     delete process.env['LAZARUS_TEST_SECRET'];
     const names = cell
@@ -85,20 +91,20 @@ describe('a worker', () => {
   });
 
   test.runIf(process.platform === 'linux')('does not hand its channel to the step', async () => {
-    await start().run(cell.script('ls -l /proc/self/fd'), never);
+    await (await start()).run(cell.script('ls -l /proc/self/fd'), never);
     expect(cell.read('artifacts/logs/build/compile.1.out')).not.toContain('socket:');
   });
 
   test('passes on why a step was refused', async () => {
     const request = cell.request(['true'], { cellDir: `${cell.dir}/gone` });
-    await expect(start().run(request, never)).rejects.toMatchObject({
+    await expect((await start()).run(request, never)).rejects.toMatchObject({
       code: 'STEP_FAILED',
       retryable: true,
     });
   });
 
   test('takes only so many steps at a time', async () => {
-    const worker = start();
+    const worker = await start();
     const stop = new AbortController();
     const runs = Array.from({ length: 17 }, (_, i) =>
       worker.run(cell.script('sleep 60', { name: `s${i}` }), stop.signal),
@@ -109,7 +115,7 @@ describe('a worker', () => {
   });
 
   test('passes by the signals that are meant for its host', async () => {
-    const worker = start();
+    const worker = await start();
     await worker.ready;
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.kill(worker.pid, signal);
     expect(await worker.run(cell.script('exit 7'), never)).toMatchObject({ exit_code: 7 });
@@ -118,7 +124,7 @@ describe('a worker', () => {
 
 describe('abort', () => {
   test('given a running step, then it rejects with the reason when all is gone, and the worker lives on', async () => {
-    const worker = start();
+    const worker = await start();
     const stop = new AbortController();
     const request = cell.script(hanging);
     const started: number[] = [];
@@ -133,7 +139,7 @@ describe('abort', () => {
   });
 
   test('given a worker that hangs, when it is stopped, then it is killed and its step with it', async () => {
-    const worker = start();
+    const worker = await start();
     const done = worker.run(cell.script(hanging), never);
     const pid = await stepPid();
     process.kill(worker.pid, 'SIGSTOP');
@@ -143,7 +149,7 @@ describe('abort', () => {
   });
 
   test('stop aborts the step in flight, which has no outcome', async () => {
-    const worker = start();
+    const worker = await start();
     const request = cell.script(hanging);
     const done = worker.run(request, never);
     const failed = rejection(done);
@@ -157,7 +163,7 @@ describe('abort', () => {
 
 describe('H1: a killed worker', () => {
   test('given a step in flight, then run() rejects WORKER_LOST, and step and descendants are gone', async () => {
-    const worker = start();
+    const worker = await start();
     const script = `${detached('exec sleep 61')}\nsleep 62 & ${hanging}`;
     const request = cell.script(script);
     const done = worker.run(request, never);
@@ -167,8 +173,8 @@ describe('H1: a killed worker', () => {
       expect(pidsMarked('LAZARUS_KEY', request.key).length).toBeGreaterThanOrEqual(4),
     );
     process.kill(worker.pid, 'SIGKILL');
-    expect(await worker.exited).toEqual({ code: null, signal: 'SIGKILL', leftovers: [] });
-    expect(pidsMarked('LAZARUS_NODE', cell.nodeId)).toEqual([]);
+    expect(await worker.exited).toMatchObject({ code: null, signal: 'SIGKILL', leftovers: [] });
+    expect(pidsMarked('LAZARUS_KEY', request.key)).toEqual([]);
     expect(await failed).toMatchObject({
       code: 'WORKER_LOST',
       details: { signal: 'SIGKILL', mayHaveRun: true, leftovers: [] },
@@ -177,7 +183,7 @@ describe('H1: a killed worker', () => {
   });
 
   test('given a worker that died right after writing an outcome, then the outcome is adopted', async () => {
-    const worker = start();
+    const worker = await start();
     const request = cell.script('exit 9');
     const done = worker.run(request, never).catch(() => null);
     await eventually(() =>
@@ -190,7 +196,7 @@ describe('H1: a killed worker', () => {
   });
 
   test('given one that is gone, then it takes no step and says that none ran', async () => {
-    const worker = start();
+    const worker = await start();
     worker.kill();
     await worker.exited;
     await expect(worker.ready).rejects.toMatchObject({ code: 'WORKER_LOST' });
@@ -200,24 +206,24 @@ describe('H1: a killed worker', () => {
     });
   });
 
-  test('given a standby, when the other is killed in mid-step, then the standby lives and takes over', async () => {
-    const [first, standby] = [start(), start()];
-    await standby.ready;
+  test('given its successor is there, when it is killed in mid-step, then the successor lives and takes over', async () => {
+    const [first, next] = [await start(), await start()];
+    await next.ready;
     const lost = first.run(cell.script(hanging), never);
     const failed = rejection(lost);
     const pid = await stepPid();
-    await expect(standby.run(cell.script('exit 0'), never)).rejects.toMatchObject({
+    await expect(next.run(cell.script('exit 0'), never)).rejects.toMatchObject({
       code: 'CONFLICT',
     });
     first.kill();
-    const outcome = await standby.run(cell.script('exit 0'), never); // H3: waits for the first to be gone
+    const outcome = await next.run(cell.script('exit 0'), never); // H3: waits for the first to be gone
     expect(outcome).toMatchObject({ exit_code: 0 });
     expect(pidAlive(pid, null)).toBe(false);
     expect(await failed).toMatchObject({ code: 'WORKER_LOST' });
   });
 
   test("another agent's worker and step are left alone", async () => {
-    const [mine, other] = [start('builder'), start('tester')];
+    const [mine, other] = [await start('builder'), await start('tester')];
     const request = cell.script('sleep 0.5; exit 3', { agentId: 'tester' });
     const done = other.run(request, never);
     await eventually(() => expect(pidsMarked('LAZARUS_KEY', request.key)).not.toEqual([]));
@@ -227,7 +233,7 @@ describe('H1: a killed worker', () => {
   });
 
   test('a crash is in the log', async () => {
-    const worker = start();
+    const worker = await start();
     await worker.ready;
     process.kill(worker.pid, 'SIGABRT');
     await worker.exited;
@@ -244,11 +250,11 @@ describe('the pool', () => {
     const log = { info: () => {}, warn: () => {}, error: () => {} };
     const small = new WorkerPool({ nodeId, log, maxWorkers: 1 });
     const place = { cellId: 'c1', agentId: 'a', cellDir: cell.dir };
-    const worker = small.start(place);
-    expect(() => small.start(place)).toThrow(expect.objectContaining({ code: 'BUSY' }));
+    const worker = await small.start(place);
+    await expect(small.start(place)).rejects.toMatchObject({ code: 'BUSY' });
     await small.close();
     expect(pidAlive(worker.pid, null)).toBe(false);
-    expect(() => small.start(place)).toThrow(expect.objectContaining({ code: 'BUSY' }));
+    await expect(small.start(place)).rejects.toMatchObject({ code: 'BUSY' });
   });
 });
 
@@ -277,6 +283,14 @@ describe('given a host in mid-step (W1)', () => {
       expect(await readOutcome(request)).toBeNull();
     },
   );
+
+  test('when it dies by SIGKILL, then the workers that stand by are gone too', async () => {
+    const { host } = await hostWithStep(hanging, 'standby');
+    expect(pidsMarked('LAZARUS_NODE', cell.nodeId).length).toBeGreaterThanOrEqual(4);
+    host.kill('SIGKILL');
+    await once(host, 'exit');
+    await eventually(() => expect(pidsMarked('LAZARUS_NODE', cell.nodeId)).toEqual([]));
+  });
 
   test('when it dies and its worker hangs, then the next start ends what is left, without an outcome', async () => {
     const { host, request, workerPid } = await hostWithStep(hanging);
