@@ -11,13 +11,17 @@ import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { agentAddress } from '../machines/addresses.ts';
 import type {
+  EndWorkerInput,
   FinishTaskInput,
   RunStepInput,
   RunWorkerInput,
   StepOutput,
+  VerifyRevivalInput,
   WriteContextInput,
+  WrittenContext,
 } from '../machines/agent-effects.ts';
 import { RuntimeError, toPlainError } from '../machines/errors.ts';
+import { asJsonObject } from '../machines/json.ts';
 import type { JsonObject, JsonValue } from '../machines/json.ts';
 import { faultPoint } from '../cells/durable.ts';
 import { mkdirInside, statInside, writeWholeInside } from '../cells/inside.ts';
@@ -26,9 +30,11 @@ import type { CellPlaces } from './cell-places.ts';
 import type { EffectContext, EffectRunner, EffectSemantics, Recovery } from './effects.ts';
 import { appendAgentLog } from './agent-log.ts';
 import { outputDigests } from './output-digests.ts';
-import { patiently } from './patience.ts';
+import type { HostWaits } from './host-waits.ts';
 import { readOutcome, runStep } from './step-runner.ts';
 import type { StepOutcome, StepRequest } from './step-runner.ts';
+import { StepsInFlight } from './steps-in-flight.ts';
+import { verifyRevival } from './verify-revival.ts';
 import type { WorkerHandle, WorkerPool } from './worker-pool.ts';
 
 export interface AgentHost {
@@ -36,8 +42,11 @@ export interface AgentHost {
   places: CellPlaces;
   pool: WorkerPool;
   workers: LiveWorkers;
+  waits: HostWaits;
   /** Durable checkpoint of an actor. */
   checkpoint: (address: string) => Promise<void>;
+  /** False when an actor's checkpoint on disk is damaged. */
+  isCheckpointSound: (address: string) => boolean;
   /** A step is about to run: if it was in doubt, that is settled. */
   begins: (input: RunStepInput) => void;
   log: { warn(fields: Record<string, unknown>, message: string): void };
@@ -92,7 +101,15 @@ export class LiveWorkers {
   }
 }
 
-export function bindAgentEffects(effects: EffectRunner, host: AgentHost): void {
+/** What the effects of one node's agents share. */
+interface Bound extends AgentHost {
+  steps: StepsInFlight;
+  /** Whoever writes about an agent waits for whoever does so already. */
+  inTurn: <T>(address: string, write: () => Promise<T>) => Promise<T>;
+}
+
+export function bindAgentEffects(effects: EffectRunner, agentHost: AgentHost): void {
+  const host: Bound = { ...agentHost, steps: new StepsInFlight(), inTurn: oneAfterTheOther() };
   effects.register<RunWorkerInput>('agent', 'runWorker', {
     semantics: 'idempotent',
     run: (context) => runWorker(host, context),
@@ -105,11 +122,26 @@ export function bindAgentEffects(effects: EffectRunner, host: AgentHost): void {
   });
   effects.register<WriteContextInput>('agent', 'writeContext', {
     semantics: 'idempotent',
-    run: (context) =>
-      patiently(() => writeContext(host, context), {
-        signal: context.signal,
-        onWait: (error) => noteWait(host, context.input, error),
-      }),
+    run: async (context) => asJsonObject(await saveContext(host, context)),
+  });
+  effects.register<VerifyRevivalInput>('agent', 'verifyRevival', {
+    semantics: 'idempotent',
+    run: async (context) => {
+      const { signal } = context;
+      const verifier = {
+        ...host,
+        writeContext: (address: string, input: WriteContextInput) =>
+          saveContext(host, { address, input, signal }),
+      };
+      return asJsonObject(await verifyRevival(verifier, context));
+    },
+  });
+  effects.register<EndWorkerInput>('agent', 'endWorker', {
+    semantics: 'idempotent',
+    run({ input: { cellId, agentId } }) {
+      host.workers.get(cellId, agentId)?.kill();
+      return Promise.resolve(null);
+    },
   });
   effects.register<FinishTaskInput>('agent', 'finishTask', {
     semantics: 'pure',
@@ -117,22 +149,25 @@ export function bindAgentEffects(effects: EffectRunner, host: AgentHost): void {
   });
 }
 
-/** Starts a worker and stays until it is surely gone. Aborting it ends the worker. */
+/** Gets a worker and stays until it is surely gone. Aborting it ends the worker. */
 async function runWorker(
   { places, pool, workers }: AgentHost,
   { input, signal, emit }: EffectContext<RunWorkerInput>,
 ): Promise<JsonValue> {
-  const { cellId, agentId } = input;
-  const handle = pool.start({ cellId, agentId, cellDir: folderOf(places, cellId) });
+  const { cellId, agentId, progressTimeout } = input;
+  const place = { cellId, agentId, cellDir: folderOf(places, cellId) };
+  const progressTimeoutMs = progressTimeout ? progressTimeout * 1000 : null;
+  const handle = await pool.start(place, { signal, progressTimeoutMs });
   const stop = (): void => void handle.stop();
+  if (signal.aborted) stop();
   signal.addEventListener('abort', stop, { once: true });
   try {
     await handle.ready;
     faultPoint('worker.after-ready');
     workers.add(cellId, agentId, handle);
     emit({ type: 'worker.started', pid: handle.pid });
-    const { code, signal: by } = await handle.exited;
-    return { code, signal: by };
+    const { code, signal: by, cause, detail } = await handle.exited;
+    return { code, signal: by, cause, ...(detail === null ? {} : { detail }) };
   } finally {
     workers.remove(cellId, agentId, handle);
     signal.removeEventListener('abort', stop);
@@ -152,20 +187,37 @@ function stepSemantics({ step }: RunStepInput): EffectSemantics {
   }
 }
 
-async function performStep(
-  host: AgentHost,
+async function performStep(host: Bound, context: EffectContext<RunStepInput>): Promise<JsonValue> {
+  const { address, key } = context;
+  if (context.restarted) host.steps.cutOff(address, key);
+  let isKnown = true;
+  try {
+    return await stepUntilKnown(host, context);
+  } catch (error) {
+    isKnown = !(error instanceof RuntimeError && error.code === 'OUTCOME_UNKNOWN');
+    throw error;
+  } finally {
+    if (isKnown || context.signal.aborted) host.steps.settled(address, key);
+  }
+}
+
+async function stepUntilKnown(
+  host: Bound,
   context: EffectContext<RunStepInput>,
 ): Promise<JsonValue> {
+  const { address, key } = context;
   const request = requestOf(host, context, 'step');
   host.begins(context.input);
+  const onStarted = (): void => host.steps.settled(address, key);
   for (;;) {
     try {
-      const outcome = await execute(host, context, request);
+      const outcome = await execute(host, context, request, onStarted);
       const { cellDir } = requestOf(host, context, 'step'); // it may have been renamed meanwhile
       await noteInLog(host, { ...request, cellDir }, outcome);
       return outputOf(outcome, false);
     } catch (error) {
       if (!(error instanceof RuntimeError) || error.code !== 'WORKER_LOST') throw error;
+      host.steps.cutOff(address, key);
       if (error.details['mayHaveRun'] === false) continue;
       const known = await readOutcome(request); // E2
       if (known) return outputOf(known, true);
@@ -183,13 +235,17 @@ function execute(
   host: AgentHost,
   { input: { level, cellId, agentId }, signal }: EffectContext<RunStepInput>,
   request: StepRequest,
+  onStarted: () => void = () => {},
 ): Promise<StepOutcome> {
   const once = async (): Promise<StepOutcome> => {
-    if (level === 'none') return runStep(request, { signal });
+    if (level === 'none') return runStep(request, { signal, onStarted });
     const worker = await host.workers.next(cellId, agentId, signal);
-    return worker.run(request, signal);
+    return worker.run(request, signal, onStarted);
   };
-  return patiently(once, { signal, onWait: (error) => noteWait(host, request, error) });
+  return host.waits.during(request, once, {
+    signal,
+    onWait: (error) => noteWait(host, request, error),
+  });
 }
 
 function noteWait(
@@ -204,10 +260,19 @@ function noteWait(
 }
 
 /** Whoever ran the step before is gone by now: its worker's end, or this node's start, has seen to that. */
-async function recoverStep(
-  host: AgentHost,
-  context: EffectContext<RunStepInput>,
-): Promise<Recovery> {
+async function recoverStep(host: Bound, context: EffectContext<RunStepInput>): Promise<Recovery> {
+  const { address, key } = context;
+  host.steps.cutOff(address, key);
+  let found: Recovery | undefined;
+  try {
+    found = await findOut(host, context);
+    return found;
+  } finally {
+    if (found?.kind !== 'not_started') host.steps.settled(address, key);
+  }
+}
+
+async function findOut(host: Bound, context: EffectContext<RunStepInput>): Promise<Recovery> {
   const request = requestOf(host, context, 'step');
   const known = await readOutcome(request);
   if (known) {
@@ -274,12 +339,24 @@ async function noteInLog(
   }
 }
 
+type ContextWriting = Pick<EffectContext<WriteContextInput>, 'input' | 'address' | 'signal'>;
+
+/** E4. */
+function saveContext(host: Bound, context: ContextWriting): Promise<WrittenContext> {
+  const write = (): Promise<WrittenContext> =>
+    host.inTurn(context.address, () => writeContext(host, context));
+  return host.waits.during(context.input, write, {
+    signal: context.signal,
+    onWait: (error) => noteWait(host, context.input, error),
+  });
+}
+
 /** `checkpoints/<agent>/context.json`, what the agent knows, and beside it the agent's own checkpoint. */
 async function writeContext(
   { places, checkpoint }: AgentHost,
-  { input, address }: Pick<EffectContext<WriteContextInput>, 'input' | 'address'>,
-): Promise<JsonValue> {
-  const { cellId, agentId, taskId, attempt, stepsDone, step } = input;
+  { input, address }: ContextWriting,
+): Promise<WrittenContext> {
+  const { cellId, agentId, taskId, attempt, stepsDone, step, handover } = input;
   const root = folderOf(places, cellId);
   const knowledge = {
     agent_id: agentId,
@@ -288,16 +365,45 @@ async function writeContext(
     steps_done: stepsDone,
     next_step: step,
     outputs: outputDigests(root, taskId),
+    ...(handover && { taken_over_from: handover.from, their_checkpoint: handover.checkpoint }),
   };
   const text = `${JSON.stringify(knowledge, null, 2)}\n`;
   const paths = checkpointPaths(agentAddress(cellId, agentId));
-  mkdirInside(root, paths.folder);
-  await writeWholeInside(root, paths.context, text, { sync: true, what: 'context' });
-  await checkpoint(address);
+  await naming(paths.folder, async () => {
+    mkdirInside(root, paths.folder);
+    await writeWholeInside(root, paths.context, text, { sync: true, what: 'context' });
+    await checkpoint(address);
+  });
   return {
     last_checkpoint: new Date().toISOString(),
     context_hash: createHash('sha256').update(text).digest('hex'),
     artifacts: Object.keys(knowledge.outputs),
+  };
+}
+
+/** The system's own message names a temporary file by an open descriptor, which tells nobody anything. */
+async function naming(folder: string, write: () => Promise<void>): Promise<void> {
+  try {
+    await write();
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : undefined;
+    if (error instanceof RuntimeError || typeof code !== 'string') throw error;
+    const why = (error as Error).message.replace(/, \w+( '.*)?$/, '');
+    throw Object.assign(new Error(`${folder} cannot be written: ${why}`, { cause: error }), {
+      code,
+    });
+  }
+}
+
+function oneAfterTheOther(): Bound['inTurn'] {
+  const last = new Map<string, Promise<unknown>>();
+  return (address, write) => {
+    const before = last.get(address) ?? Promise.resolve();
+    const mine = before.then(write, write);
+    const done = mine.catch(() => undefined); // the caller hears of it; the next one only waits
+    last.set(address, done);
+    void done.then(() => last.get(address) === done && last.delete(address));
+    return mine;
   };
 }
 

@@ -1,54 +1,51 @@
 /**
- * What Lazarus causes: lines in `<missions>/.lazarus/revivals/ledger.jsonl`, one for each outcome of a revival request.
- * The line carries the effect's key, so that writing it again after a crash changes nothing.
+ * What Lazarus causes: lines in `<missions>/.lazarus/revivals/ledger.jsonl`, one for each outcome of a revival request (the
+ * line carries the effect's key, so that writing it again after a crash changes nothing); the request's file for people; an
+ * agent's held actor released; an agent's state put back.
  */
-import {
-  closeSync,
-  fdatasyncSync,
-  fstatSync,
-  openSync,
-  readSync,
-  renameSync,
-  writeSync,
-} from 'node:fs';
-import { mkdir } from 'node:fs/promises';
-import { dirname } from 'node:path';
-import { faultPoint } from '../cells/durable.ts';
 import type { LedgerEntry } from '../machines/lazarus-context.ts';
+import type { ActorOfAgent } from '../machines/lazarus-actions.ts';
 import type { EffectRunner } from './effects.ts';
+import type { RevivalFiles } from './revival-files.ts';
+import type { RevivalLedger } from './revival-ledger.ts';
 
-/** How far back a line of ours is looked for: it is among the newest, or was never written. */
-const LOOK_BACK_BYTES = 1 << 20;
-/** Beyond this size the ledger becomes `ledger.jsonl.1`, in place of the one before. */
-const MAX_LEDGER_BYTES = 16 << 20;
+export interface LazarusHost {
+  ledger: RevivalLedger;
+  files: RevivalFiles;
+  /** Throws what keeps the agent's actor held. */
+  release: (agent: ActorOfAgent) => Promise<void>;
+  /** Puts the agent's state back to its previous checkpoint. Throws NOT_FOUND when there is none. */
+  rollBack: (agent: ActorOfAgent) => Promise<{ toSeq: number }>;
+}
 
-export function bindLazarusEffects(effects: EffectRunner, ledgerFile: string): void {
+export function bindLazarusEffects(effects: EffectRunner, host: LazarusHost): void {
   effects.register<{ entry: LedgerEntry }>('lazarus', 'writeLedger', {
     semantics: 'idempotent',
-    async run({ input, key }) {
-      await mkdir(dirname(ledgerFile), { recursive: true });
-      appendOnce(ledgerFile, key, { ...input.entry, key });
+    async run({ input: { entry }, key, restarted }) {
+      const { choices: _, asked: __, earlier: ___, ...line } = entry;
+      await host.ledger.append(key, line, restarted);
+      await host.files.place(entry);
       return null;
     },
   });
-}
-
-function appendOnce(file: string, key: string, line: object): void {
-  const fd = openSync(file, 'a+', 0o644);
-  try {
-    const { size } = fstatSync(fd);
-    const before = Buffer.alloc(Math.min(size, LOOK_BACK_BYTES));
-    const length = readSync(fd, before, 0, before.length, size - before.length);
-    const text = before.toString('utf8', 0, length);
-    if (text.includes(`"key":${JSON.stringify(key)}}\n`)) return;
-    const torn = text !== '' && !text.endsWith('\n') ? '\n' : ''; // a line cut off by a crash stays a line of its own
-    faultPoint('ledger.before-write');
-    writeSync(fd, `${torn}${JSON.stringify(line)}\n`);
-    faultPoint('ledger.after-write');
-    fdatasyncSync(fd);
-    faultPoint('ledger.after-sync');
-    if (size > MAX_LEDGER_BYTES) renameSync(file, `${file}.1`);
-  } finally {
-    closeSync(fd);
-  }
+  effects.register<{ entry: LedgerEntry }>('lazarus', 'fileRequest', {
+    semantics: 'idempotent',
+    async run({ input: { entry } }) {
+      await host.files.place(entry);
+      return null;
+    },
+  });
+  effects.register<ActorOfAgent>('lazarus', 'releaseActor', {
+    semantics: 'idempotent',
+    async run({ input }) {
+      await host.release(input);
+      return null;
+    },
+  });
+  effects.register<ActorOfAgent>('lazarus', 'rollBackActor', {
+    semantics: 'idempotent',
+    async run({ input }) {
+      return { ...(await host.rollBack(input)) };
+    },
+  });
 }

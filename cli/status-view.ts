@@ -6,17 +6,21 @@ import type {
   StatusView,
   TaskStatusView,
 } from '../actors/status.ts';
+import { nextOf } from './revivals.ts';
 import { bar, brief, paint, span, table } from './terminal.ts';
 
 /** Missions with their tables; of the rest a line each. */
 const MAX_TABLES = 20;
+/** Of what waits for a person, and of what Lazarus is at. */
+const MAX_ROWS = 20;
 
 export function statusLines(view: StatusView): string[] {
-  return [...headLines(view), ...waitingLines(view), ...cellsLines(view)];
+  return [...headLines(view), ...waitingLines(view), ...workingLines(view), ...cellsLines(view)];
 }
 
-function headLines({ node, parts }: StatusView): string[] {
-  const style = node.state === 'running' ? 'green' : node.state === 'stopped' ? 'yellow' : 'red';
+function headLines({ node, parts, config }: StatusView): string[] {
+  const isDown = node.state === 'stopped' || node.state === 'starting';
+  const style = node.state === 'running' ? 'green' : isDown ? 'yellow' : 'red';
   const since =
     typeof node['started_at'] === 'string' ? Date.parse(node['started_at']) : Number.NaN;
   const facts = [
@@ -30,6 +34,8 @@ function headLines({ node, parts }: StatusView): string[] {
   ];
   if (typeof node['reason'] === 'string')
     lines.push(paint('red', `  ${brief(node['reason'], 200)}`));
+  const problem = config['problem'] as { message?: string } | null | undefined;
+  if (problem) lines.push(paint('red', `  ${brief(problem.message ?? 'configuration', 300)}`));
   const missing = Object.entries(parts).map(([name, part]) => {
     const state = Array.isArray(part) ? (part.length === 0 ? 'none' : String(part.length)) : '';
     return `${name} ${(state || (part as { state?: string }).state) ?? ''}`;
@@ -49,12 +55,17 @@ function waitingLines(view: StatusView): string[] {
       `lazarus doubt done|retry|fail ${nameOfDoubt(doubt, view.in_doubt)}`,
     ]),
     ...view.revivals
-      .filter(({ status }) => status === 'pending_approval' || status === 'failed')
-      .map(({ cell_id: cell, agent_id: agent, reason, status }) => [
-        paint(status === 'failed' ? 'red' : 'yellow', status === 'failed' ? 'agent lost' : 'asks'),
-        `${short(cell)}/${agent}: ${brief(reason, 90)}`,
-        `lazarus agent revive ${nameOfMember(view, 'agents', cell, agent)}`,
-      ]),
+      .filter(({ needs_person: needsPerson }) => needsPerson)
+      .map(({ cell_id: cell, agent_id: agent, reason, status, doing }) => {
+        const asks = status === 'pending_approval';
+        return [
+          paint(asks ? 'yellow' : 'red', asks ? 'asks' : 'agent lost'),
+          `${short(cell)}/${agent}: ${brief(`${reason}; ${doing}`, 120)}`,
+          asks
+            ? `lazarus revivals show ${nameOfMember(view, 'agents', cell, agent)}`
+            : `lazarus agent revive ${nameOfMember(view, 'agents', cell, agent)}`,
+        ];
+      }),
     ...view.cells.flatMap((cell) =>
       cell.phase === 'confirming'
         ? [
@@ -84,7 +95,36 @@ function waitingLines(view: StatusView): string[] {
   return [
     '',
     paint('bold', `Waits for you (${rows.length})`),
+    ...table(['', '', ''], rows.slice(0, MAX_ROWS)).slice(1),
+    ...(rows.length > MAX_ROWS
+      ? [`  and ${rows.length - MAX_ROWS} more: \`lazarus status --json\``]
+      : []),
+  ];
+}
+
+/** What Lazarus is at, what comes next and when; it needs nobody. */
+function workingLines(view: StatusView): string[] {
+  const open = view.revivals.filter(({ status }) => status === 'pending');
+  if (open.length === 0) return [];
+  const rows = open
+    .slice(0, MAX_ROWS)
+    .map((revival) => [
+      paint('cyan', 'lost'),
+      `${short(revival.cell_id)}/${revival.agent_id}: ${brief(revival.reason, 80)}`,
+      brief(`${revival.doing}${view.running ? nextOf(revival) : ''}`, 100),
+    ]);
+  return [
+    '',
+    paint(
+      'bold',
+      view.running
+        ? `Lazarus is at work (${open.length})`
+        : `Lazarus goes on with these when a node runs (${open.length})`,
+    ),
     ...table(['', '', ''], rows).slice(1),
+    ...(open.length > MAX_ROWS
+      ? [`  and ${open.length - MAX_ROWS} more: \`lazarus revivals list\``]
+      : []),
   ];
 }
 
@@ -94,7 +134,7 @@ function cellsLines(view: StatusView): string[] {
     return ['', `No missions. Drop one: cp examples/hello.json ${missionsOf(view.node)}/`];
   const open = view.cells.filter(({ status }) => status !== 'completed');
   const done = view.cells.filter(({ status }) => status === 'completed');
-  const isDown = view.node.state === 'stopped';
+  const isDown = view.node.state === 'stopped' || view.node.state === 'starting';
   return [
     ...open.slice(0, MAX_TABLES).flatMap((cell) => ['', ...cellLines(cell, isDown)]),
     ...(open.length > MAX_TABLES || done.length > 0 ? [''] : []),
@@ -136,8 +176,14 @@ function agentRow(agent: AgentStatusView, isDown: boolean): string[] {
     agent.pid === null ? '' : String(agent.pid),
     agent.current_task ?? '',
     agent.revivals === 0 ? '' : `${agent.revivals}x`,
-    isDown || agent.reason === null ? '' : brief(agent.reason, 100),
+    noteOn(agent, isDown),
   ];
+}
+
+/** Why it failed holds also while nothing runs. */
+function noteOn({ status, reason, complaint }: AgentStatusView, isDown: boolean): string {
+  if (isDown && status !== 'failed') return '';
+  return brief(reason ?? complaint ?? '', 100);
 }
 
 function taskRow(task: TaskStatusView): string[] {

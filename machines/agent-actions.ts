@@ -1,6 +1,6 @@
 /**
  * The guards and actions of the agent machine, by name; agent.machine.ts is the table that uses them and holds the
- * numbered invariants A1-A7 cited here.
+ * numbered invariants cited here.
  */
 import { fromPromise, setup } from 'xstate';
 import type { CellEvent, Failure, LazarusEvent, SendParams, SpawnParams } from './events.ts';
@@ -11,21 +11,25 @@ import { lazarusAddress } from './addresses.ts';
 import { toCell, toLazarus } from './outgoing.ts';
 import {
   artifactsMissing,
-  describeError,
-  describeExit,
+  causeOfError,
+  causeOfExit,
   failed,
+  failureOf,
   finished,
 } from './agent-context.ts';
 import { freshAgentContext, nextStep, progressed, statusOf, stepFailed } from './agent-context.ts';
-import { timedOut, workerFailure } from './agent-context.ts';
-import type { AgentContext, AgentInput, Ending } from './agent-context.ts';
+import { timedOut } from './agent-context.ts';
+import type { AgentContext, AgentInput, Cause, Ending } from './agent-context.ts';
 import type {
   DeliveredToAgent,
+  EndWorkerInput,
   FinishedTask,
   FinishTaskInput,
   RunStepInput,
   RunWorkerInput,
   StepOutput,
+  VerifiedRevival,
+  VerifyRevivalInput,
   WorkerGone,
   WriteContextInput,
   WrittenContext,
@@ -49,6 +53,10 @@ export const agent = setup({
     writeContext: fromPromise<WrittenContext, WriteContextInput>(async () =>
       unbound('writeContext'),
     ),
+    verifyRevival: fromPromise<VerifiedRevival, VerifyRevivalInput>(async () =>
+      unbound('verifyRevival'),
+    ),
+    endWorker: fromPromise<void, EndWorkerInput>(async () => unbound('endWorker')),
     waitUntil: fromPromise<void, { up: number }>(async () => unbound('waitUntil')),
   },
   actions: {
@@ -61,10 +69,27 @@ export const agent = setup({
     isRunning: ({ context }) => !context.paused,
     needsWorker: ({ context }) =>
       hasWorker(context) && context.assignment !== null && !context.resting,
-    needsNoWorker: ({ context }) =>
-      !hasWorker(context) || context.assignment === null || context.resting,
-    hasNoWorkers: ({ context }) => !hasWorker(context),
-    isBeingRevived: ({ context }) => context.revivalId !== null,
+    needsNoWorker: ({ context }) => !keepsWorker(context),
+    keepsWorker: ({ context }) => keepsWorker(context),
+    isOut: ({ context }) => isOut(context),
+    hasNoWorkers: ({ context }) => !hasWorker(context) || isSilent(context),
+    canVerify: ({ context }) =>
+      context.revivalId !== null &&
+      !isSilent(context) &&
+      !isUnsaved(context) &&
+      (!hasWorker(context) || context.pid !== null),
+    isRecalled: ({ context, event }) =>
+      event.type === 'agent.recall' &&
+      event.revivalId === context.revivalId &&
+      context.condemned === null,
+    nothingToVerify: ({ context }) => context.revivalId === null,
+    isSilent: ({ context }) => isSilent(context),
+    isSameAttempt: ({ context, event }) =>
+      event.type === 'agent.synced' &&
+      jsonEqual(assignmentKey(event.assignment), assignmentKey(context.assignment)),
+    isBehind: ({ context, event }) =>
+      event.type === 'agent.synced' && (event.assignment?.stepsDone ?? 0) > context.stepsDone,
+    hasTask: ({ event }) => event.type === 'agent.synced' && event.assignment !== null,
     notBegun: ({ context }) => !context.begun,
     stepsLeft: ({ context }) => nextStep(context) !== null,
     clockRuns: ({ context }) => isClockRunning(context),
@@ -82,11 +107,29 @@ export const agent = setup({
   },
 });
 
+const isSilent = ({ lost }: AgentContext): boolean => lost?.failure.reason === 'silent';
+
 const hasWorker = (context: AgentContext): boolean => context.level !== 'none';
+
+/** One that is there stays for as long as it is at a task or being verified. */
+const keepsWorker = (context: AgentContext): boolean =>
+  hasWorker(context) &&
+  ((context.assignment !== null && !context.resting) || context.revivalId !== null);
+
+/** A11. (One that is condemned ends by itself.) */
+const isOut = ({ lost, assignment, revivalId, condemned }: AgentContext): boolean =>
+  lost !== null && assignment === null && revivalId === null && condemned === null;
+
+/** It failed because its context could not be written, and that has not been made up for. */
+const isUnsaved = ({ lost, assignment, contextHash, policies }: AgentContext): boolean =>
+  lost?.failure.reason === 'effect_error' &&
+  assignment !== null &&
+  contextHash === null &&
+  policies.checkpoint_required;
 
 /** A6 */
 const isClockRunning = (context: AgentContext): boolean =>
-  context.assignment !== null && !context.resting && context.lost === null;
+  context.assignment !== null && !context.resting && !context.inDoubt && context.lost === null;
 
 type Enqueue = Parameters<Parameters<typeof agent.enqueueActions>[0]>[0]['enqueue'];
 
@@ -124,19 +167,35 @@ const resume = agent.assign({ paused: false });
 const rest = agent.assign({ resting: true });
 const unrest = agent.assign({ resting: false });
 
-const take = agent.assign(({ context, event }) =>
-  event.type === 'task.assigned'
+const take = agent.assign(({ context, event }) => {
+  const isGiven = event.type === 'task.assigned' || event.type === 'agent.synced';
+  const assignment = isGiven ? event.assignment : null;
+  if (!assignment) return {};
+  return {
+    assignment,
+    stepsDone: Math.min(assignment.stepsDone, assignment.steps.length),
+    exitCode: null,
+    begun: false,
+    usedMs: 0,
+    inDoubt: false,
+    contextHash: null,
+    told: takenAs(context, 'active'),
+  };
+});
+/** A9: steps that the cell knows to be done are not done again. */
+const catchUp = agent.assign(({ event }) =>
+  event.type === 'agent.synced' && event.assignment
     ? {
-        assignment: event.assignment,
         stepsDone: Math.min(event.assignment.stepsDone, event.assignment.steps.length),
-        exitCode: null,
-        begun: false,
-        usedMs: 0,
-        told: takenAs(context, 'active'),
+        inDoubt: false,
       }
     : {},
 );
-const drop = agent.assign(({ context }) => ({ assignment: null, told: takenAs(context, 'idle') }));
+const drop = agent.assign(({ context }) => ({
+  assignment: null,
+  inDoubt: false,
+  told: takenAs(context, 'idle'),
+}));
 
 /** A7: what the cell makes of an assignment or its end, if it has not been told of something else. */
 function takenAs(context: AgentContext, status: 'active' | 'idle'): AgentContext['told'] {
@@ -173,19 +232,28 @@ const announceStep = agent.enqueueActions(({ context, enqueue }) => {
 const countStep = agent.enqueueActions(({ context, event, enqueue }) => {
   if (event.type !== 'xstate.done.actor.step') return;
   const progress = context.progress + 1;
-  enqueue.assign({ stepsDone: context.stepsDone + 1, progress, exitCode: event.output.exitCode });
+  const { exitCode } = event.output;
+  enqueue.assign({ stepsDone: context.stepsDone + 1, progress, exitCode, inDoubt: false });
   if (context.revivals > 0) tellLazarus(enqueue, context, { type: 'agent.progressed', progress });
 });
 const begin = agent.assign({ begun: true });
+/** A6 */
+const noteDoubt = agent.assign(({ context, event }) => {
+  if (event.type !== 'step.doubted') return {};
+  const { taskId, attempt } = event;
+  const isThis = jsonEqual({ taskId, attempt }, assignmentKey(context.assignment));
+  return isThis ? { inDoubt: event.inDoubt } : {};
+});
 
 const saved = agent.enqueueActions(({ context, event, enqueue }) => {
   enqueue.assign({ savedAt: stampOf(event).up });
-  if ('output' in event && isWrittenContext(event.output))
-    tellCell(enqueue, context, {
-      type: 'agent.checkpointed',
-      agentId: context.agentId,
-      checkpoint: event.output,
-    });
+  if (!('output' in event) || !isWrittenContext(event.output)) return;
+  enqueue.assign({ contextHash: event.output.context_hash });
+  tellCell(enqueue, context, {
+    type: 'agent.checkpointed',
+    agentId: context.agentId,
+    checkpoint: event.output,
+  });
 });
 function isWrittenContext(output: unknown): output is WrittenContext {
   return typeof output === 'object' && output !== null && 'context_hash' in output;
@@ -199,7 +267,7 @@ const end = agent.enqueueActions(({ context, event, enqueue }) => {
   const exitCode =
     event.type === 'xstate.done.actor.step' ? event.output.exitCode : context.exitCode;
   tellCell(enqueue, context, finished({ ...context, exitCode }, ending));
-  enqueue.assign({ assignment: null, told: takenAs(context, 'idle') });
+  enqueue.assign({ assignment: null, inDoubt: false, told: takenAs(context, 'idle') });
 });
 
 function endingOf(context: AgentContext, event: DeliveredToAgent): Ending {
@@ -233,14 +301,20 @@ const stopClock = agent.assign(({ context, event }) => ({
 
 /** A5: the loss itself, told to the cell and to Lazarus. */
 const lose = agent.enqueueActions(({ context, event, enqueue }) => {
-  const reason = context.pid === null ? 'worker_start' : 'worker_exit';
-  const cause =
-    event.type === 'xstate.done.actor.worker'
-      ? describeExit(event.output)
-      : describeError(errorOf(event));
-  const failure = workerFailure(context, reason, cause);
+  const isGone = event.type.endsWith('.actor.worker');
+  if (context.condemned && !isGone) return; // that is told when its worker is gone, and says why
+  const failure = context.condemned ?? failureIn(context, event);
   const lost = { failure, reason: failure.message };
-  const next = { ...context, lost, revivalId: null, pid: null, failures: context.failures + 1 };
+  const isUnwritten = failure.reason === 'effect_error'; // what stands on disk is not known to be whole
+  const next = {
+    ...context,
+    lost,
+    revivalId: null,
+    condemned: null,
+    contextHash: isUnwritten ? null : context.contextHash,
+    pid: isGone ? null : context.pid,
+    failures: context.failures + 1,
+  };
   enqueue.assign(() => ({ ...next, told: statusOf(next) }));
   tellCell(enqueue, context, {
     type: 'agent.reported',
@@ -250,6 +324,37 @@ const lose = agent.enqueueActions(({ context, event, enqueue }) => {
   });
   callLazarus(enqueue, context, failure);
 });
+
+function failureIn(context: AgentContext, event: DeliveredToAgent): Failure {
+  return event.type === 'agent.recall'
+    ? event.failure
+    : failureOf(context, causeOf(context, event));
+}
+
+function causeOf(context: AgentContext, event: DeliveredToAgent): Cause {
+  switch (event.type) {
+    case 'xstate.done.actor.worker':
+      return causeOfExit(event.output, context.pid !== null);
+    case 'xstate.error.actor.worker':
+      return causeOfError(context.pid === null ? 'worker_start' : 'worker_exit', event.error);
+    case 'xstate.error.actor.verify':
+      return causeOfError('unverified', event.error);
+    case 'agent.silent':
+      return { reason: 'silent', signature: 'silent', text: event.message };
+    default:
+      return causeOfError('effect_error', errorOf(event));
+  }
+}
+
+/** It came back, but not whole: its worker is ended, and then it is lost for this reason. */
+const condemn = agent.assign(({ context, event }) => ({
+  condemned: failureOf(context, causeOf(context, event)),
+}));
+
+/** Its revival is called off: its worker is ended, and then it is lost for the reason it was lost for before. */
+const recall = agent.assign(({ event }) =>
+  event.type === 'agent.recall' ? { condemned: event.failure, revivalId: null } : {},
+);
 
 function callLazarus(enqueue: Enqueue, context: AgentContext, failure: Failure): void {
   const { cellId, agentId, policies, restart } = context;
@@ -276,12 +381,29 @@ const workerStarted = agent.assign(({ event }) =>
 );
 const workerStopped = agent.assign({ pid: null });
 
-/** The worker is there again, or was never needed: Lazarus and the cell hear of it. */
+/** A10: verified. Lazarus and the cell hear of it. */
 const revived = agent.enqueueActions(({ context, event, enqueue }) => {
-  const revivalId = event.type === 'agent.revive' ? event.revivalId : context.revivalId;
+  const { revivalId, pid } = context;
   if (revivalId === null) return;
   enqueue.assign({ lost: null, revivalId: null, revivals: context.revivals + 1 });
-  tellLazarus(enqueue, context, { type: 'agent.revived', revivalId, pid: context.pid });
+  const { repaired, contextHash } =
+    event.type === 'xstate.done.actor.verify'
+      ? event.output
+      : { repaired: [], contextHash: context.contextHash };
+  if (contextHash !== null) enqueue.assign({ contextHash });
+  if (event.type === 'xstate.done.actor.verify' && event.output.written) {
+    const { agentId } = context;
+    const checkpoint = event.output.written;
+    tellCell(enqueue, context, { type: 'agent.checkpointed', agentId, checkpoint });
+  }
+  tellLazarus(enqueue, context, { type: 'agent.revived', revivalId, pid, repaired });
+});
+/** A remote agent is heard again: nobody brought it back, so there is nothing to verify. */
+const recovered = agent.enqueueActions(({ context, enqueue }) => {
+  const { revivalId, pid } = context;
+  enqueue.assign({ lost: null, revivalId: null });
+  if (revivalId === null) tellLazarus(enqueue, context, { type: 'agent.recovered' });
+  else tellLazarus(enqueue, context, { type: 'agent.revived', revivalId, pid });
 });
 
 const remove = agent.enqueueActions(({ context, enqueue }) => {
@@ -311,7 +433,12 @@ export const agentActions = {
   end,
   startClock,
   stopClock,
+  catchUp,
+  noteDoubt,
   lose,
+  condemn,
+  recall,
+  recovered,
   callAgain,
   keepAge,
   abandon,

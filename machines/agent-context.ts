@@ -2,7 +2,7 @@
  * What an agent knows, and the pure answers that its machine asks for: which status it has, what it tells its cell and
  * Lazarus, how an attempt ended. Everything is built from the context and the event alone.
  */
-import type { Assignment, CellEvent, Failure, TaskResult } from './events.ts';
+import type { Assignment, CellEvent, Failure, FailureKind, TaskResult } from './events.ts';
 import type { PlainError } from './errors.ts';
 import { DEFAULT_POLICIES, DEFAULT_RESTART } from './mission.ts';
 import type { AgentFile, AgentStatus, IsolationLevel, Policies } from './mission.ts';
@@ -26,12 +26,18 @@ export interface AgentContext {
   begun: boolean;
   /** Told to pause. The step under way finishes. */
   paused: boolean;
+  /** Nobody knows how the step under way ended: the task's clock stands still until that is settled. */
+  inDoubt: boolean;
   /** Paused and no step under way: the task's clock stands still. */
   resting: boolean;
   /** Why its worker is gone; null while all is well. */
   lost: { failure: Failure; reason: string } | null;
-  /** The revival under way. */
+  /** The revival under way, until it is verified. */
   revivalId: string | null;
+  /** Why its worker is being ended; it is lost, for this reason, when the worker is gone. */
+  condemned: Failure | null;
+  /** sha256 of the context file as it was last written. */
+  contextHash: string | null;
   /** How often it was lost and brought back, in all. */
   failures: number;
   revivals: number;
@@ -68,8 +74,11 @@ export function freshAgentContext(input: AgentInput & { up: number }): AgentCont
     begun: false,
     paused: false,
     resting: false,
+    inDoubt: false,
     lost: null,
     revivalId: null,
+    condemned: null,
+    contextHash: null,
     failures: 0,
     revivals: 0,
     progress: 0,
@@ -151,7 +160,15 @@ function howItEnded(output: StepOutput, step: Step | null): string {
 
 export function timedOut(context: AgentContext): Ending {
   const ranLong = `the task ran longer than its timeout${seconds(context.assignment?.timeout)}`;
-  return failed(context, { name: 'RuntimeError', code: 'STEP_FAILED', message: ranLong });
+  const message = `${ranLong}${cutOff(context)}`;
+  return failed(context, { name: 'RuntimeError', code: 'STEP_FAILED', message });
+}
+
+/** Whoever tries the task again must know of a step that may have run and may not run twice. */
+function cutOff(context: AgentContext): string {
+  const step = nextStep(context);
+  if (step === null || isSafe(step) || !context.begun) return '';
+  return `; its step ${step.name} was cut off by that and may have run`;
 }
 
 export function artifactsMissing(context: AgentContext, missing: readonly string[]): Ending {
@@ -163,12 +180,14 @@ function seconds(timeout: number | undefined): string {
   return timeout === undefined ? '' : ` of ${timeout} s`;
 }
 
-/** The story of a worker's death. The signature holds nothing that differs between two deaths of the same kind. */
-export function workerFailure(
-  context: AgentContext,
-  reason: 'worker_exit' | 'worker_start',
-  cause: { signature: string; text: string },
-): Failure {
+export interface Cause {
+  reason: FailureKind;
+  signature: string;
+  text: string;
+}
+
+/** The story of a failure. The signature holds nothing that differs between two failures of the same kind. */
+export function failureOf(context: AgentContext, { reason, ...cause }: Cause): Failure {
   const taskId = context.assignment?.taskId ?? null;
   const step = taskId === null ? null : (nextStep(context)?.name ?? null);
   const place = taskId === null ? 'idle' : `${taskId}/${step ?? 'end'}`;
@@ -183,11 +202,23 @@ export function workerFailure(
   };
 }
 
-export function describeExit({ code, signal }: WorkerGone): { signature: string; text: string } {
-  if (signal !== null) return { signature: signal, text: `the worker was ended by ${signal}` };
-  return { signature: String(code ?? 'gone'), text: `the worker exited with code ${code ?? '?'}` };
+/** How a worker came to its end; one that never answered did not start. */
+export function causeOfExit(
+  { code, signal, cause = 'exit', detail }: WorkerGone,
+  answered: boolean,
+): Cause {
+  const more = detail === undefined ? '' : ` (${detail})`;
+  if (cause === 'hung')
+    return { reason: 'worker_hung', signature: 'hung', text: `the worker was hung${more}` };
+  if (cause === 'stuck')
+    return { reason: 'no_progress', signature: 'stuck', text: `the worker was stuck${more}` };
+  const reason = answered ? 'worker_exit' : 'worker_start';
+  if (signal !== null)
+    return { reason, signature: signal, text: `the worker was ended by ${signal}${more}` };
+  const text = `the worker exited with code ${code ?? '?'}${more}`;
+  return { reason, signature: String(code ?? 'gone'), text };
 }
 
-export function describeError(error: PlainError): { signature: string; text: string } {
-  return { signature: error.code ?? error.name, text: error.message };
+export function causeOfError(reason: FailureKind, error: PlainError): Cause {
+  return { reason, signature: error.code ?? error.name, text: error.message };
 }

@@ -1,19 +1,25 @@
 /**
- * Life of one agent of a cell: three regions at the same time. `worker` is the process in which its steps run (none at
- * level `none`), `work` the task in hand, `clock` the task's active time.
+ * Life of one agent of a cell: four regions at the same time. `worker` is the process in which its steps run (none at
+ * level `none`), `revival` the proof that it is whole again, `work` the task in hand, `clock` the task's active time.
  *
  * A1 At most one step runs: it is the invoke of `stepping`, and leaving that state ends it.
  * A2 The context is written before the first step of an attempt, at pauses, at its end and every `checkpoint_interval`.
  * A3 An attempt ends with exactly one `task.finished`, unless the cell withdrew it.
  * A4 A lost worker leaves the step where it is: its effect waits for the next worker, or stays in doubt.
  * A5 A failure is told to Lazarus once for each loss, in the same commit as the loss itself.
- * A6 The task's timeout counts neither pauses nor the time without a worker.
+ * A6 The task's timeout counts neither pauses nor the time without a worker, nor that in which its step is in doubt: a doubt
+ *    is settled by a person, not by a clock.
  * A7 The cell hears of a status only when it cannot know it: it takes `active` and `idle` from what it assigns and gets.
  * A8 At another node its clocks go on from what they had used, and that node's Lazarus hears of a loss that is not mended.
+ * A9 What the cell knows to be done is not done again, whatever the agent remembers.
+ * A10 It counts as revived only when that is verified: worker answered and alive, context as it was written, the step that
+ *    was cut off settled.
+ * A11 One that failed and has no task has no worker either: whoever took the task over is alone with it.
  */
+import { and } from 'xstate';
 import { agent, agentActions, SPARE_MS } from './agent-actions.ts';
 import { freshAgentContext, taskDeadline } from './agent-context.ts';
-import { contextInput, stepInput } from './agent-effects.ts';
+import { contextInput, stepInput, verifyInput, workerInput } from './agent-effects.ts';
 import { stampOf } from './time.ts';
 
 export const agentMachine = agent.extend({ actions: agentActions }).createMachine({
@@ -37,17 +43,27 @@ export const agentMachine = agent.extend({ actions: agentActions }).createMachin
             off: {
               entry: 'workerStopped',
               always: { guard: 'needsWorker', target: 'running' },
-              on: { 'agent.revive': { actions: ['revived', 'report'] } },
+              on: {
+                'agent.silent': { actions: 'lose' },
+                'agent.recall': { guard: 'isRecalled', actions: 'lose' },
+                'agent.revive': [
+                  { guard: 'hasNoWorkers', actions: 'startReviving' },
+                  { target: 'running', actions: 'startReviving' },
+                ],
+                'xstate.error.actor.verify': { actions: 'lose' },
+              },
             },
             running: {
+              on: {
+                'agent.silent': { actions: 'lose' },
+                'agent.recall': { guard: 'isRecalled', target: '.condemned', actions: 'recall' },
+                'xstate.error.actor.verify': { target: '.condemned', actions: 'condemn' },
+              },
+              always: { guard: 'isOut', target: 'off' },
               invoke: {
                 id: 'worker',
                 src: 'runWorker',
-                input: ({ context: { cellId, agentId, revivalId } }) => ({
-                  cellId,
-                  agentId,
-                  revivalId,
-                }),
+                input: workerInput,
                 onDone: { target: 'lost', actions: 'lose' },
                 onError: { target: 'lost', actions: 'lose' },
               },
@@ -55,23 +71,30 @@ export const agentMachine = agent.extend({ actions: agentActions }).createMachin
               states: {
                 starting: {
                   on: {
-                    'worker.started': {
-                      target: 'ready',
-                      actions: ['workerStarted', 'revived', 'report'],
-                    },
+                    'worker.started': { target: 'ready', actions: 'workerStarted' },
                     'agent.revive': { actions: 'startReviving' },
                   },
                 },
+                condemned: {
+                  invoke: {
+                    id: 'endWorker',
+                    src: 'endWorker',
+                    input: ({ context: { cellId, agentId } }) => ({ cellId, agentId }),
+                    onDone: 'dying',
+                    onError: 'dying', // it cannot be ended: whoever waits for the revival hears so from its deadline
+                  },
+                },
+                dying: {},
                 ready: {
                   on: {
                     'worker.started': { actions: 'workerStarted' },
-                    'agent.revive': { actions: ['revived', 'report'] },
+                    'agent.revive': { actions: 'startReviving' },
                   },
                   initial: 'inUse',
                   states: {
                     inUse: { always: { guard: 'needsNoWorker', target: 'spare' } },
                     spare: {
-                      always: { guard: 'needsWorker', target: 'inUse' },
+                      always: { guard: 'keepsWorker', target: 'inUse' },
                       on: { 'node.changed': { target: 'spare', reenter: true } },
                       invoke: {
                         id: 'spareTime',
@@ -88,11 +111,35 @@ export const agentMachine = agent.extend({ actions: agentActions }).createMachin
               on: {
                 'node.changed': { actions: 'callAgain' } as const, // A8
                 'agent.revive': [
-                  { guard: 'hasNoWorkers', target: 'off', actions: ['revived', 'report'] },
-                  { target: 'running', actions: 'startReviving' },
+                  {
+                    guard: 'hasNoWorkers',
+                    target: 'off',
+                    actions: ['startReviving', 'report'], // one that was put back may not have failed before
+                  },
+                  { target: 'running', actions: ['startReviving', 'report'] },
                 ],
               },
             },
+          },
+        },
+        revival: {
+          initial: 'none',
+          on: {
+            'agent.heard': { guard: 'isSilent', target: '.none', actions: ['recovered', 'report'] },
+          },
+          states: {
+            none: { always: { guard: 'canVerify', target: 'verifying' } },
+            verifying: {
+              always: { guard: 'nothingToVerify', target: 'none' }, // lost again meanwhile
+              invoke: {
+                id: 'verify',
+                src: 'verifyRevival',
+                input: verifyInput,
+                onDone: { target: 'none', actions: ['revived', 'report'] },
+                onError: 'failing',
+              },
+            },
+            failing: { always: { guard: 'nothingToVerify', target: 'none' } },
           },
         },
         work: {
@@ -102,6 +149,11 @@ export const agentMachine = agent.extend({ actions: agentActions }).createMachin
             idle: {
               on: {
                 'task.assigned': {
+                  target: 'working',
+                  actions: ['take', 'report', 'announceTask'],
+                },
+                'agent.synced': {
+                  guard: 'hasTask',
                   target: 'working',
                   actions: ['take', 'report', 'announceTask'],
                 },
@@ -116,6 +168,22 @@ export const agentMachine = agent.extend({ actions: agentActions }).createMachin
                   actions: ['drop', 'report'],
                 },
                 'task.assigned': { actions: 'giveBack' },
+                'step.doubted': { actions: 'noteDoubt' },
+                'agent.synced': [
+                  {
+                    guard: and(['isSameAttempt', 'isBehind']),
+                    target: '.choosing',
+                    actions: 'catchUp',
+                  },
+                  { guard: 'isSameAttempt' },
+                  {
+                    guard: 'hasTask',
+                    target: 'working',
+                    reenter: true,
+                    actions: ['take', 'report', 'announceTask'],
+                  },
+                  { target: 'idle', actions: ['drop', 'report'] },
+                ],
                 'xstate.done.actor.deadline': { target: 'idle', actions: ['end', 'report'] },
               },
               states: {
@@ -139,11 +207,15 @@ export const agentMachine = agent.extend({ actions: agentActions }).createMachin
                         target: 'choosing',
                         actions: ['notSaved', 'begin'],
                       },
-                      {
-                        target: '#agent@1.alive.work.idle',
-                        actions: ['end', 'report'],
-                      },
+                      { target: 'faulted', actions: 'lose' },
                     ],
+                  },
+                },
+                /** What it knows cannot be written: Lazarus lets it try again, or asks a person. */
+                faulted: {
+                  on: {
+                    'agent.revive': 'choosing',
+                    'agent.heard': { guard: 'isSilent', target: 'choosing' },
                   },
                 },
                 stepping: {
@@ -222,10 +294,7 @@ export const agentMachine = agent.extend({ actions: agentActions }).createMachin
                         target: 'finishing',
                         actions: 'notSaved',
                       },
-                      {
-                        target: '#agent@1.alive.work.idle',
-                        actions: ['end', 'report'],
-                      },
+                      { target: 'faulted', actions: 'lose' },
                     ],
                   },
                 },

@@ -3,6 +3,7 @@
  * Plain JSON, for it is journaled and checkpointed. Ids come from people: a record is asked with `Object.hasOwn`, so that
  * an agent may be called `constructor`.
  */
+import type { Handover } from './events.ts';
 import type { JsonObject } from './json.ts';
 import type {
   AgentFile,
@@ -12,6 +13,7 @@ import type {
   IsolationFile,
   PermissionsFile,
   Policies,
+  RestartIntensity,
   Step,
   TaskFile,
   TaskStatus,
@@ -32,8 +34,10 @@ export type Phase =
 
 export interface TaskState {
   status: TaskStatus;
-  /** The agent that people want; null: whoever can. */
+  /** The agent that people want, or that took it over; null: whoever can. */
   wishedAgent: string | null;
+  /** Whom it was taken over from, when it was. */
+  handover: Handover | null;
   /** The agent that has it, or finished it. */
   assignedTo: string | null;
   /** Attempts begun in all; names the attempt that runs. */
@@ -101,6 +105,7 @@ export interface CellContext {
   host: HostCapabilities;
   /** From the daemon's configuration. */
   daemonPolicies: Partial<Policies>;
+  daemonRestart: RestartIntensity | null;
   pausedByPerson: boolean;
   /** Set by the runtime: another owner, a duplicate, records that are missing. */
   runtimeHold: string | null;
@@ -122,6 +127,7 @@ export interface CellInput {
   cellId: string;
   /** What the daemon's configuration says about policies. */
   policies?: Partial<Policies>;
+  restart?: RestartIntensity | null;
 }
 
 export const CELL_PATH = 'cell.json';
@@ -138,6 +144,7 @@ export function freshCell(input: CellInput): CellContext {
     agents: {},
     host: { levels: ['none', 'level_1'], limits: [] },
     daemonPolicies: input.policies ?? {},
+    daemonRestart: input.restart ?? null,
     pausedByPerson: false,
     runtimeHold: null,
     verdict: null,

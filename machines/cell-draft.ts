@@ -8,11 +8,11 @@
 import { invariant } from './invariant.ts';
 import { jsonEqual } from './json.ts';
 import type { JsonObject } from './json.ts';
-import type { AgentEvent, Stamp } from './events.ts';
+import type { AgentEvent, LazarusEvent, Stamp } from './events.ts';
 import type { FileState } from './merge.ts';
 import type { Outgoing } from './outgoing.ts';
 import { agentAddress } from './addresses.ts';
-import { toAgent } from './outgoing.ts';
+import { toAgent, toLazarus } from './outgoing.ts';
 import { projectFile } from './projection.ts';
 import { agentPath, CELL_PATH, findAgent, findTask, taskPath } from './cell-context.ts';
 import type { AgentState, CellContext, TaskState } from './cell-context.ts';
@@ -97,6 +97,10 @@ export class CellDraft {
 
   tell(agentId: string, event: AgentEvent): void {
     this.outbox.push(toAgent(this.#context.cellId, agentId, event));
+  }
+
+  tellLazarus(agentId: string, event: LazarusEvent): void {
+    this.outbox.push(toLazarus(this.#context.cellId, agentId, event));
   }
 
   spawnAgent(agentId: string, input: JsonObject): void {

@@ -188,7 +188,7 @@ function reassign(draft: CellDraft, taskId: string, agentId: string | null): voi
   const status = findTask(draft.context, taskId)?.status;
   if (status !== 'pending')
     throw conflict(`task ${taskId} is ${status}; only a pending one can move`);
-  draft.setTask(taskId, { wishedAgent: agentId, assignedTo: null });
+  draft.setTask(taskId, { wishedAgent: agentId, assignedTo: null, handover: null });
 }
 
 /** Criteria that changed are judged anew; a level that two files disagree on is worth a note. */

@@ -56,8 +56,10 @@ export function taskProgressed(
 
 export function taskDoubted(draft: CellDraft, event: Told<'task.doubted'>): void {
   const run = runOf(draft.context, event.taskId);
-  if (run && currentAttempt(draft.context, event))
-    draft.setAgent(event.agentId, { run: { ...run, doubt: event.reason } });
+  if (!run || !currentAttempt(draft.context, event)) return;
+  const { agentId, taskId, attempt, reason } = event;
+  draft.setAgent(agentId, { run: { ...run, doubt: reason } });
+  draft.tell(agentId, { type: 'step.doubted', taskId, attempt, inDoubt: reason !== null });
 }
 
 export function taskFinished(draft: CellDraft, event: Told<'task.finished'>): void {

@@ -131,7 +131,11 @@ function startAgents(draft: CellDraft): void {
 /** Each started agent knows its file, policies, restart bounds and level; it hears of them again only when they change. */
 function configureAgents(draft: CellDraft): void {
   const { before, context } = draft;
-  const unchanged = before.files === context.files && before.host === context.host;
+  const unchanged =
+    before.files === context.files &&
+    before.host === context.host &&
+    before.daemonPolicies === context.daemonPolicies &&
+    before.daemonRestart === context.daemonRestart;
   if (unchanged && before.agents === context.agents) return;
   for (const [id, agent] of Object.entries(context.agents)) {
     if (!agent.spawned) continue;
@@ -147,7 +151,7 @@ function configured(context: CellContext, agentId: string) {
   return {
     agent: agentFileOf(context, agentId),
     policies: policiesOf(context, agentId).values,
-    restart: cellFileOf(context).restart ?? DEFAULT_RESTART,
+    restart: cellFileOf(context).restart ?? context.daemonRestart ?? DEFAULT_RESTART,
     level: isolationPlan(context).level,
   };
 }
@@ -191,7 +195,8 @@ function planTasks(draft: CellDraft, handOut: boolean): boolean {
     const ability = abilityFor(context, taskId, candidates);
     if (ability.agents === null) return ability.reason;
     able.set(taskId, ability.agents);
-    return null;
+    const choice = chooseAgent(ability.agents);
+    return choice.kind === 'wait' ? choice.reason : null; // what waits behind it is blocked as well
   });
   const reasons = new Map<string, string | null>(blocked);
   for (const taskId of ready) {
@@ -212,9 +217,11 @@ function planTasks(draft: CellDraft, handOut: boolean): boolean {
 }
 
 function plannedTasks(context: CellContext): PlannedTask[] {
-  return Object.entries(context.tasks).map(([id, { status }]) => {
+  return Object.entries(context.tasks).map(([id, { status, assignedTo }]) => {
     const { dependencies, priority, created_at: createdAt } = taskFileOf(context, id);
-    return { id, status, dependencies, priority, createdAt };
+    const agentId = status === 'in_progress' ? assignedTo : null;
+    const failed = agentId !== null && findAgent(context, agentId)?.reported === 'failed';
+    return { id, status, dependencies, priority, createdAt, failedAgent: failed ? agentId : null };
   });
 }
 
@@ -224,7 +231,7 @@ function abilityFor(context: CellContext, taskId: string, candidates: Candidate[
   return whoCanDo(applicant, candidates, permissionsOf(context));
 }
 
-function candidatesOf(context: CellContext): Candidate[] {
+export function candidatesOf(context: CellContext): Candidate[] {
   return Object.entries(context.agents).map(([id, agent]) => ({
     id,
     file: agentFileOf(context, id),

@@ -22,6 +22,7 @@ export function freshTask(): TaskState {
   return {
     status: 'pending',
     wishedAgent: null,
+    handover: null,
     assignedTo: null,
     attempt: 0,
     attemptBase: 0,
@@ -72,6 +73,7 @@ function assignmentOf(
     timeout: file.timeout,
     artifacts: task.artifacts,
     stepsDone: task.stepsDone,
+    ...(task.handover && { handover: task.handover }),
   };
   if (file.steps.length > 0) return { ...common, steps: file.steps };
   const run = runner?.kind === 'command' ? runner.run : [];
@@ -87,6 +89,17 @@ function assignmentOf(
     steps: [{ name: 'run', run, retry: 'never' }],
     stdin: JSON.stringify(whole),
   };
+}
+
+/** The assignment of an attempt that is under way, with what the cell knows to be done. */
+export function assignmentInHand(
+  context: CellContext,
+  taskId: string,
+  task: TaskState,
+  agentId: string,
+): Assignment {
+  const stepsDone = runOf(context, taskId)?.stepsDone ?? task.stepsDone;
+  return assignmentOf(context, taskId, { ...task, stepsDone }, agentId);
 }
 
 /** C1: the agent has the task no longer. Answers how far it was; what becomes of the task is the caller's to say. */
@@ -120,7 +133,7 @@ export function releaseTask(draft: CellDraft, taskId: string, reason: string): v
   draft.setTask(taskId, failure(task, { name: 'Error', code: 'OUTCOME_UNKNOWN', message }));
 }
 
-function isSafeStep(context: CellContext, taskId: string, name: string): boolean {
+export function isSafeStep(context: CellContext, taskId: string, name: string): boolean {
   const step = taskFileOf(context, taskId).steps.find((known) => known.name === name);
   return step !== undefined && isSafe(step);
 }

@@ -21,6 +21,7 @@ import { CellDraft } from './cell-draft.ts';
 import { changeFiles } from './cell-files.ts';
 import { agentCheckpointed, agentReported } from './cell-reports.ts';
 import { taskDoubted, taskFinished, taskProgressed } from './cell-reports.ts';
+import { substituteAgent, syncAgent } from './cell-handover.ts';
 import { cancelTask } from './cell-tasks.ts';
 import { cancelCell, confirmCriterion, endCell, pauseAgent, pauseCell } from './cell-verbs.ts';
 import { resumeAgent, resumeCell, retry } from './cell-verbs.ts';
@@ -97,6 +98,15 @@ function change(draft: CellDraft, event: Delivered): 'settle' | 'settled' {
     case 'host.probed':
       draft.patch({ host: event.capabilities });
       break;
+    case 'daemon.configured':
+      draft.patch({ daemonPolicies: event.policies, daemonRestart: event.restart });
+      break;
+    case 'agent.substitute':
+      substituteAgent(draft, event);
+      break;
+    case 'agent.strayed':
+      syncAgent(draft, event.agentId);
+      return 'settled';
     case 'agent.reported':
       agentReported(draft, event);
       break;
@@ -207,6 +217,9 @@ export const cellMachine = cell
     on: {
       'files.changed': { actions: 'apply' },
       'host.probed': { actions: 'apply' },
+      'daemon.configured': { actions: 'apply' },
+      'agent.substitute': { actions: 'apply' },
+      'agent.strayed': { actions: 'apply' },
       'cell.pause': { actions: 'apply' },
       'cell.resume': { actions: 'apply' },
       'cell.cancel': { actions: 'apply' },

@@ -16,6 +16,7 @@ export type ErrorCode =
   | 'EVENT_NOT_PUBLIC' // the event type may not come in by a door
   | 'EVENT_REJECTED' // the machine threw on this event; its state stays as before
   | 'FILE_INVALID' // a file people wrote does not fit its schema
+  | 'FORBIDDEN' // this door does not let that through, whoever asks
   | 'INTERNAL' // a defect of the runtime; its log has more
   | 'INVALID_ARGUMENT' // a flag, id or value is not of the expected form
   | 'JOURNAL_CORRUPT' // a bad region in the middle of the journal
@@ -28,6 +29,8 @@ export type ErrorCode =
   | 'PATH_ESCAPES_CELL' // a path leaves its cell by `..` or by a symbolic link
   | 'STEP_FAILED' // a step ended with a known failure
   | 'TOO_OLD' // the event is older than what duplicates are remembered for
+  | 'TOO_LARGE' // the input is longer than what is taken
+  | 'UNAUTHORIZED' // the caller did not show the token
   | 'UNSUPPORTED' // this host or this build cannot do what was asked
   | 'WORKER_LOST'; // the worker process is gone
 

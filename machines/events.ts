@@ -53,6 +53,14 @@ export interface Assignment {
   artifacts: string[];
   /** Steps done by an earlier attempt or agent that need not run again. */
   stepsDone: number;
+  /** Set when the task was taken over: whose it was, and the last checkpoint of that agent. */
+  handover?: Handover;
+}
+
+export interface Handover {
+  from: string;
+  /** As in the agent's file: `{last_checkpoint, context_hash, artifacts}`; null when it never wrote one. */
+  checkpoint: JsonObject | null;
 }
 
 export interface TaskResult {
@@ -62,9 +70,25 @@ export interface TaskResult {
   artifacts: string[];
 }
 
+/**
+ * `worker_hung`: no heartbeat; `no_progress`: alive but stuck; `effect_error`: what it knows cannot be written;
+ * `silent`: a remote agent without a sign of life; `unverified`: it came back, but not whole; `actor_held`: its records
+ * cannot be folded or are kept back; `event_rejected`: its machine threw an event, again and again.
+ */
+export type FailureKind =
+  | 'worker_exit'
+  | 'worker_start'
+  | 'worker_hung'
+  | 'no_progress'
+  | 'effect_error'
+  | 'silent'
+  | 'unverified'
+  | 'actor_held'
+  | 'event_rejected';
+
 /** Why an agent stopped working, told to Lazarus. Equal signatures mean the same fault (futility). */
 export interface Failure {
-  reason: 'worker_exit' | 'worker_start' | 'effect_error' | 'event_rejected';
+  reason: FailureKind;
   /** Stable text without pids, times or attempt numbers: `worker_exit:SIGKILL@build/compile`. */
   signature: string;
   message: string;
@@ -84,6 +108,12 @@ export type CellEvent =
   | NodeChanged
   | { type: 'files.changed'; changes: FileChange[] }
   | { type: 'host.probed'; capabilities: HostCapabilities }
+  /** What the daemon's configuration says where a cell's files say nothing. */
+  | {
+      type: 'daemon.configured';
+      policies: Partial<Policies>;
+      restart: RestartIntensity | null;
+    }
   | { type: 'cell.pause' }
   | { type: 'cell.resume' }
   | { type: 'cell.cancel'; reason: string }
@@ -94,6 +124,16 @@ export type CellEvent =
   | { type: 'task.retry'; taskId: string }
   | { type: 'task.cancel'; taskId: string; reason: string }
   | { type: 'criterion.confirm'; name: string; by: string }
+  /** Lazarus wants the task of a failed agent done by the first of these that can and may. */
+  | {
+      type: 'agent.substitute';
+      agentId: string;
+      substitutes: string[];
+      revivalId: string;
+      reason: string;
+    }
+  /** The agent's state was put back, or came from elsewhere: it is told what it has in hand. */
+  | { type: 'agent.strayed'; agentId: string }
   | {
       type: 'agent.reported';
       agentId: string;
@@ -145,11 +185,20 @@ export type AgentEvent =
     }
   | { type: 'task.assigned'; assignment: Assignment }
   | { type: 'task.withdrawn'; taskId: string; reason: string }
+  /** The runtime cannot know how its step under way ended, or can again: a task's time stands still meanwhile. */
+  | { type: 'step.doubted'; taskId: string; attempt: number; inDoubt: boolean }
+  /** What the cell holds to be its task in hand; the agent's own memory gives way. */
+  | { type: 'agent.synced'; assignment: Assignment | null }
   | { type: 'agent.pause' }
   | { type: 'agent.resume' }
   | { type: 'worker.started'; pid: number }
   | { type: 'agent.revive'; revivalId: string }
+  /** That revival took too long and the task goes to another agent: it ends its worker and stands failed as before. */
+  | { type: 'agent.recall'; revivalId: string; failure: Failure }
   | { type: 'agent.abandoned'; reason: string }
+  /** A remote agent gave no sign of life for the daemon's `timeout`; `heard`: it does again. */
+  | { type: 'agent.silent'; message: string }
+  | { type: 'agent.heard' }
   | { type: 'agent.removed' };
 
 export type LazarusEvent =
@@ -159,11 +208,27 @@ export type LazarusEvent =
       policies: Policies;
       restart: RestartIntensity;
     }
-  | { type: 'agent.revived'; revivalId: string; pid: number | null }
+  /** Verified. `repaired`: what of its checkpoint had to be written anew. */
+  | { type: 'agent.revived'; revivalId: string; pid: number | null; repaired?: string[] }
+  /** It came back by itself: a remote agent is heard again. */
+  | { type: 'agent.recovered' }
+  /** Its machine threw an event; the agent itself goes on. */
+  | {
+      type: 'agent.faulted';
+      failure: Failure;
+      policies: Policies;
+      restart: RestartIntensity;
+    }
   | { type: 'agent.progressed'; progress: number }
-  /** A person asks for the revival now, whatever the policy says. */
-  | { type: 'revival.approve'; by: string }
-  | { type: 'revival.reject'; by: string }
+  /**
+   * A person asks for the revival now, whatever the policy says. `revivalId`: the request that is answered; left out, it is
+   * the one at hand. `rollBack`: first put the agent's state back to its previous checkpoint.
+   */
+  | { type: 'revival.approve'; by: string; revivalId?: string; rollBack?: boolean }
+  | { type: 'revival.substitute'; by: string; revivalId?: string; agentId: string | null }
+  | { type: 'revival.reject'; by: string; revivalId?: string }
+  | { type: 'substitution.done'; revivalId: string; substitute: string; taskId: string }
+  | { type: 'substitution.refused'; revivalId: string; reason: string }
   | { type: 'agent.removed' };
 
 /** Parameters of the three named actions by which a machine reaches beyond itself; the kernel carries them out. */

@@ -3,10 +3,13 @@
  * entry is the record that people read and that the runtime files under `revivals/`.
  */
 import type { Failure } from './events.ts';
+import type { RevivalHistory } from './futility.ts';
 import { DEFAULT_POLICIES, DEFAULT_RESTART } from './mission.ts';
 import type { Policies, RestartIntensity } from './mission.ts';
 import type { RevivalDecision } from './revival-policy.ts';
-import { decideRevival } from './revival-policy.ts';
+import { decideRevival, hasStopped } from './revival-policy.ts';
+import { choicesOf } from './revival-choices.ts';
+import type { RevivalChoice } from './revival-choices.ts';
 import { recordRestart } from './restart-intensity.ts';
 import { isoFromEpoch } from './time.ts';
 
@@ -23,9 +26,26 @@ export interface PastRevival {
   revivalId: string;
   signature: string;
   outcome: RevivalOutcome;
+  /** Ms from the failure (or the approval) to the verified revival; null for other outcomes. */
+  tookMs: number | null;
 }
 
-export type RevivalOutcome = 'revived' | 'asking' | 'refused' | 'gave_up' | 'rejected' | 'removed';
+export type RevivalOutcome =
+  | 'revived' // verified
+  | 'recovered' // it came back by itself
+  | 'asking' // waits for a person
+  | 'refused' // auto_revive is "no"
+  | 'substituted' // another agent has its task
+  | 'rejected' // a person gave it up
+  | 'expired' // nobody answered
+  | 'removed'; // the agent is no more
+
+/** What a person answered. */
+export type Answer =
+  | { kind: 'retry'; by: string; at: number }
+  | { kind: 'roll_back'; by: string; at: number }
+  | { kind: 'substitute'; by: string; at: number; agentId: string | null }
+  | { kind: 'give_up'; by: string; at: number };
 
 export interface LazarusContext {
   cellId: string;
@@ -43,19 +63,37 @@ export interface LazarusContext {
   countedFrom: number;
   /** Revivals tried for the request at hand. */
   attempts: number;
-  /** Epoch ms at which the revival starts, and by which it must be verified. */
+  /** It was told to come back and has not failed since: it may be at work. */
+  called: boolean;
+  /** Epoch ms at which the revival starts, by which it must be verified, at which a question to people lapses. */
   dueAt: number;
   deadlineAt: number;
-  approvedBy: string | null;
+  expiresAt: number;
+  /** A person was asked about the request at hand, so it has a file under `revivals/`. */
+  asked: boolean;
+  /** The last answer to it. */
+  answer: Answer | null;
+  /** Who was asked to take the task over, and who did. */
+  substitutes: string[];
+  substitute: { agentId: string; taskId: string } | null;
+  /** Seq of the checkpoint its state was put back to, for the answer at hand. */
+  rolledBackTo: number | null;
   outcome: RevivalOutcome | null;
   endedAt: number;
   reason: string;
   story: string[];
   restarts: number[];
+  /** Epoch ms of events its machine threw, within the period of the restart intensity. */
+  faults: number[];
   withoutProgress: number;
   sameSignature: number;
   lastSignature: string | null;
   lastProgress: number;
+  /** How far the backoff has grown, and when the agent last came back. */
+  tried: number;
+  revivedAt: number;
+  /** Verified revivals in all; the history keeps only the last ones. */
+  timesRevived: number;
   ledgerTries: number;
   ledgerRetryAt: number;
   history: PastRevival[];
@@ -70,21 +108,35 @@ export interface LedgerEntry {
   revival_id: string;
   cell_id: string;
   agent_id: string;
+  /** The failure in words. */
   reason: string;
   signature: string;
   requested_at: string;
-  status: 'revived' | 'failed' | 'pending_approval';
+  status: 'pending' | 'pending_approval' | 'revived' | 'failed';
   /** What came of it in Lazarus' own words; null while it is under way. */
   outcome: RevivalOutcome | null;
+  /** Why the outcome is what it is; empty for a revival. */
+  because: string;
   revived_at: string | null;
   took_ms: number | null;
   attempts: number;
   approved_by: string | null;
+  answered: Answer['kind'] | null;
+  substitute: string | null;
+  /** Only while it waits for a person. */
+  expires_at: string | null;
+  choices: RevivalChoice[];
+  /** A request was filed for people, so there is a file to keep up. */
+  asked: boolean;
+  /** Only while it waits for a person: how the requests before it ended, a line each. */
+  earlier: string[];
   story: string[];
 }
 
 const MAX_STORY = 40;
 const MAX_HISTORY = 20;
+/** Earlier revivals of which a person is told. */
+const MAX_EARLIER = 5;
 
 export function freshLazarus({ cellId, agentId }: LazarusInput): LazarusContext {
   return {
@@ -98,18 +150,28 @@ export function freshLazarus({ cellId, agentId }: LazarusInput): LazarusContext 
     requestedAt: 0,
     countedFrom: 0,
     attempts: 0,
+    called: false,
     dueAt: 0,
     deadlineAt: 0,
-    approvedBy: null,
+    expiresAt: 0,
+    asked: false,
+    answer: null,
+    substitutes: [],
+    substitute: null,
+    rolledBackTo: null,
     outcome: null,
     endedAt: 0,
     reason: '',
     story: [],
     restarts: [],
+    faults: [],
     withoutProgress: 0,
     sameSignature: 0,
     lastSignature: null,
     lastProgress: -1,
+    tried: 0,
+    revivedAt: 0,
+    timesRevived: 0,
     ledgerTries: 0,
     ledgerRetryAt: 0,
     history: [],
@@ -118,15 +180,18 @@ export function freshLazarus({ cellId, agentId }: LazarusInput): LazarusContext 
 
 /** A failure is taken up: a new request, or one more attempt of the request at hand when it failed while reviving. */
 export function takeUp(context: LazarusContext, reported: ReportedFailure): LazarusContext {
-  const { failure, at } = reported;
+  const { failure, restart, at } = reported;
   const isNew = context.revivalId === null;
   const progressed = failure.progress > context.lastProgress;
   const isSame = !progressed && failure.signature === context.lastSignature;
+  const wasHealthy = context.revivedAt > 0 && at - context.revivedAt >= restart.period * 1000;
   const counted: LazarusContext = {
     ...context,
     current: reported,
     queued: null,
+    called: context.called && !hasStopped(failure),
     withoutProgress: progressed ? 0 : context.withoutProgress,
+    tried: progressed || (isNew && wasHealthy) ? 0 : context.tried,
     sameSignature: isSame ? context.sameSignature + 1 : 1,
     lastSignature: failure.signature,
     lastProgress: Math.max(context.lastProgress, failure.progress),
@@ -139,11 +204,15 @@ function freshRequest(context: LazarusContext, at: number): Partial<LazarusConte
   const count = context.count + 1;
   return {
     count,
-    revivalId: `${context.agentId}-${count}`,
+    revivalId: `${context.cellId}.${context.agentId}.${count}`,
     requestedAt: at,
     countedFrom: at,
     attempts: 0,
-    approvedBy: null,
+    asked: false,
+    answer: null,
+    substitutes: [],
+    substitute: null,
+    rolledBackTo: null,
     outcome: null,
     story: [],
     ledgerTries: 0,
@@ -152,9 +221,9 @@ function freshRequest(context: LazarusContext, at: number): Partial<LazarusConte
 
 function decide(context: LazarusContext, reported: ReportedFailure): LazarusContext {
   const { failure, policies, restart, at } = reported;
-  const { agentId, restarts, withoutProgress, sameSignature } = context;
-  const history = { restarts, withoutProgress, sameSignature };
-  const decision = decideRevival({ agentId, policies, restart, history, failure, at });
+  const { agentId, tried } = context;
+  const history = historyOf(context);
+  const decision = decideRevival({ agentId, policies, restart, history, tried, failure, at });
   const delayMs = decision.kind === 'revive' ? decision.delayMs : 0;
   return {
     ...context,
@@ -162,34 +231,57 @@ function decide(context: LazarusContext, reported: ReportedFailure): LazarusCont
     dueAt: at + delayMs,
     deadlineAt: context.countedFrom + policies.revive_timeout * 1000,
     reason: decision.kind === 'revive' ? '' : decision.reason,
+    substitutes: decision.kind === 'futile' ? decision.substitutes : [],
   };
 }
 
-/** A person wants it back now, whatever policy and counters say: they begin anew. */
-export function approve(context: LazarusContext, by: string, at: number): LazarusContext {
-  const wasClosed = context.outcome !== null && context.outcome !== 'asking';
+export function historyOf(context: LazarusContext): RevivalHistory {
+  const { restarts, withoutProgress, sameSignature } = context;
+  return { restarts, withoutProgress, sameSignature };
+}
+
+/** A person answered. To one who wants it back the counters begin anew, whatever policy and counters say. */
+export function answered(context: LazarusContext, answer: Answer): LazarusContext {
+  const { at, by } = answer;
+  const isOver = context.outcome !== null && context.outcome !== 'asking';
   const timeoutMs = (context.current?.policies ?? DEFAULT_POLICIES).revive_timeout * 1000;
   const next: LazarusContext = {
     ...context,
-    ...(wasClosed && { ...freshRequest(context, at), story: context.story }),
+    ...(isOver && { ...freshRequest(context, at), story: context.story }),
     decision: { kind: 'revive', delayMs: 0 },
     outcome: null,
-    approvedBy: by,
+    answer,
+    rolledBackTo: null,
     restarts: [],
+    faults: [],
     withoutProgress: 0,
+    sameSignature: 0,
+    tried: 0,
     dueAt: at,
     countedFrom: at,
     deadlineAt: at + timeoutMs,
     ledgerTries: 0,
+    substitutes: answer.kind === 'substitute' ? substitutesFor(context, answer.agentId) : [],
   };
-  return tell(next, at, `approved by ${by}`);
+  return tell(next, at, `${WORDS[answer.kind]} by ${by}`);
 }
+
+const WORDS = {
+  retry: 'approved',
+  roll_back: 'approved, from the previous checkpoint,',
+  substitute: 'a substitute was asked for',
+  give_up: 'given up',
+} as const;
+
+const substitutesFor = ({ current }: LazarusContext, agentId: string | null): string[] =>
+  agentId === null ? (current?.policies.substitute_agents ?? []) : [agentId];
 
 export function startRevival(context: LazarusContext, at: number): LazarusContext {
   const restart = context.current?.restart ?? DEFAULT_RESTART;
   const next = {
     ...context,
     attempts: context.attempts + 1,
+    tried: context.tried + 1,
     withoutProgress: context.withoutProgress + 1,
     restarts: recordRestart(context.restarts, at, restart).restarts,
   };
@@ -202,20 +294,28 @@ export function conclude(
   end: { outcome: RevivalOutcome; reason: string; at: number },
 ): LazarusContext {
   const { outcome, reason, at } = end;
+  const isBack = outcome === 'revived' || outcome === 'recovered';
   const past: PastRevival = {
     at,
     outcome,
     revivalId: context.revivalId ?? '',
     signature: context.current?.failure.signature ?? '',
+    tookMs: isBack ? at - context.countedFrom : null,
   };
+  const { ask_expires: askExpires } = context.current?.policies ?? DEFAULT_POLICIES;
   const next: LazarusContext = {
     ...context,
     outcome,
     reason,
     endedAt: at,
+    revivedAt: isBack ? at : context.revivedAt,
+    timesRevived: context.timesRevived + (outcome === 'revived' ? 1 : 0),
     ledgerTries: 0,
-    // An approval is used once: whoever is asked again has not yet answered.
-    approvedBy: outcome === 'asking' ? null : context.approvedBy,
+    ...(outcome === 'asking' && {
+      asked: true,
+      answer: null, // an answer is used once: whoever is asked again has not yet answered
+      expiresAt: at + askExpires * 1000,
+    }),
     history: [...context.history, past].slice(-MAX_HISTORY),
   };
   return tell(next, at, reason === '' ? outcome : `${outcome}: ${reason}`);
@@ -226,13 +326,28 @@ export function forgetRequest(context: LazarusContext): LazarusContext {
   return { ...context, current: null, decision: null, revivalId: null, outcome: null };
 }
 
+/** The same line twice in a row says no more than once: a held actor tells its failure, and so does the release that failed. */
 export function tell(context: LazarusContext, at: number, line: string): LazarusContext {
+  if (context.story.at(-1)?.endsWith(`Z ${line}`)) return context;
   return { ...context, story: [...context.story, `${isoFromEpoch(at)} ${line}`].slice(-MAX_STORY) };
 }
 
+/** How the requests before the one at hand, or the last one, ended. */
+export function earlierOf({ history, revivalId }: LazarusContext): string[] {
+  const present = revivalId ?? history.at(-1)?.revivalId;
+  return history
+    .filter((past) => past.revivalId !== present && past.outcome !== 'asking')
+    .slice(-MAX_EARLIER)
+    .map(({ at, outcome, revivalId: id, signature, tookMs }) => {
+      const took = tookMs === null ? '' : ` after ${tookMs} ms`;
+      return `${isoFromEpoch(at)} ${id}: ${signature}, ${outcome}${took}`;
+    });
+}
+
 export function ledgerEntry(context: LazarusContext): LedgerEntry {
-  const { outcome, requestedAt, endedAt } = context;
-  const revived = outcome === 'revived';
+  const { outcome, requestedAt, endedAt, answer } = context;
+  const isBack = outcome === 'revived' || outcome === 'recovered';
+  const isApproval = answer !== null && answer.kind !== 'give_up';
   return {
     revival_id: context.revivalId ?? '',
     cell_id: context.cellId,
@@ -242,15 +357,23 @@ export function ledgerEntry(context: LazarusContext): LedgerEntry {
     requested_at: isoFromEpoch(requestedAt),
     status: ledgerStatus(outcome),
     outcome,
-    revived_at: revived ? isoFromEpoch(endedAt) : null,
-    took_ms: revived ? endedAt - requestedAt : null,
+    because: context.reason,
+    revived_at: isBack ? isoFromEpoch(endedAt) : null,
+    took_ms: isBack ? endedAt - context.countedFrom : null,
     attempts: context.attempts,
-    approved_by: context.approvedBy,
+    approved_by: isApproval ? answer.by : null,
+    answered: answer?.kind ?? null,
+    substitute: context.substitute?.agentId ?? null,
+    expires_at: outcome === 'asking' ? isoFromEpoch(context.expiresAt) : null,
+    choices: outcome === 'asking' ? choicesOf(context) : [],
+    asked: context.asked,
+    earlier: outcome === 'asking' ? earlierOf(context) : [],
     story: context.story,
   };
 }
 
 function ledgerStatus(outcome: RevivalOutcome | null): LedgerEntry['status'] {
-  if (outcome === 'revived') return 'revived';
+  if (outcome === 'revived' || outcome === 'recovered') return 'revived';
+  if (outcome === null) return 'pending';
   return outcome === 'asking' ? 'pending_approval' : 'failed';
 }

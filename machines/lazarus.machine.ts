@@ -1,154 +1,22 @@
 /**
  * Lazarus, for one agent: hears that it failed, decides by policy whether and when it comes back, sees the revival
- * through and writes down how it went.
+ * through, and when trying again is futile hands its task over or asks a person. It writes down how each case went.
  *
  * L1 No failure is lost: one that comes during a revival is a further attempt of it, one that comes while an outcome is
  *    being recorded waits until that is done.
- * L2 One revival at a time; `agent.revived` counts only for the one under way, or the last that was given up.
- * L3 Every request ends in the ledger: revived, refused, given up or rejected; one that waits for a person stands there too.
- * L4 A person's approval overrides policy and counters, once; there must be a failure to approve.
- * L5 Intensity and retries without progress are bounded (revival-policy.ts); so are story, history and ledger retries.
+ * L2 One revival at a time; `agent.revived` counts only for the one under way, or the last that nobody has answered yet.
+ * L3 Every request ends in the ledger: revived, recovered, refused, substituted, rejected or expired; one that waits for a
+ *    person stands there too, and has a file.
+ * L4 A person's answer overrides policy and counters, once; there must be a failure to answer for.
+ * L5 Intensity and retries without progress are bounded (futility.ts); so are story, history and ledger retries.
+ * L6 Events that the agent's machine threw are counted in the same window as restarts; more than it allows, and a person
+ *    is asked.
+ * L7 A task is handed over only once its agent has surely stopped: one that may be coming back is recalled first.
  */
-import { fromPromise, setup } from 'xstate';
-import type { EffectDone, EffectFailed, LazarusEvent, SendParams, SpawnParams } from './events.ts';
-import type { Stamp, StopParams } from './events.ts';
-import { toAgent } from './outgoing.ts';
-import { conflict } from './errors.ts';
-import { approve, conclude, forgetRequest, freshLazarus, ledgerEntry } from './lazarus-context.ts';
-import { startRevival, takeUp, tell } from './lazarus-context.ts';
-import type { LazarusContext, LazarusInput, LedgerEntry } from './lazarus-context.ts';
-import type { ReportedFailure, RevivalOutcome } from './lazarus-context.ts';
+import { freshLazarus } from './lazarus-context.ts';
+import { actorInput, entryInput, lazarus, lazarusActions } from './lazarus-actions.ts';
+import { SUBSTITUTION_MS } from './lazarus-actions.ts';
 import { stampOf } from './time.ts';
-import { typeOnly, unbound } from './unbound.ts';
-
-type Delivered =
-  | (LazarusEvent & Stamp)
-  | EffectDone<'ledger'>
-  | EffectFailed<'ledger'>
-  | EffectDone<'backoff'>
-  | EffectDone<'deadline'>
-  | EffectDone<'ledgerRetry'>
-  | EffectDone<'expiry'>;
-
-/** A request that nobody answers is given up after this long, in ms. It can still be approved later. */
-const ASK_EXPIRES_MS = 24 * 3_600_000;
-/** Tries to write a ledger entry, with growing pauses of 1 s, 2 s, 4 s ... */
-const LEDGER_TRIES = 8;
-
-const lazarus = setup({
-  types: {
-    context: typeOnly<LazarusContext>(),
-    input: typeOnly<LazarusInput & Pick<Stamp, 'at' | 'up'>>(),
-    events: typeOnly<Delivered>(),
-  },
-  actors: {
-    writeLedger: fromPromise<void, { entry: LedgerEntry }>(async () => unbound('writeLedger')),
-    waitUntil: fromPromise<void, { at: number }>(async () => unbound('waitUntil')),
-  },
-  actions: {
-    send: (_args, _params: SendParams) => {},
-    spawn: (_args, _params: SpawnParams) => {},
-    stop: (_args, _params: StopParams) => {},
-  },
-  guards: {
-    decidedTo: ({ context }, { kind }: { kind: 'revive' | 'ask' | 'refuse' }) =>
-      context.decision?.kind === kind,
-    dueNow: ({ context }) => context.decision?.kind === 'revive' && context.decision.delayMs === 0,
-    isThisRevival: ({ context, event }) =>
-      event.type === 'agent.revived' && event.revivalId === context.revivalId,
-    failureQueued: ({ context }) => context.queued !== null,
-    ledgerTriesLeft: ({ context }) => context.ledgerTries < LEDGER_TRIES,
-  },
-});
-
-const reported = (event: Delivered): ReportedFailure | null => {
-  if (event.type !== 'agent.failed') return null;
-  const { failure, policies, restart } = event;
-  return { failure, policies, restart, at: stampOf(event).at };
-};
-
-const takeFailure = lazarus.assign(({ context, event }) => {
-  const failure = reported(event);
-  return failure ? takeUp(context, failure) : {};
-});
-/** The same agent, failed once more while its case is closed or waits for a person: the case is about this failure now. */
-const noteFailure = lazarus.assign(({ context, event }) => {
-  const failure = reported(event);
-  if (!failure) return {};
-  return tell({ ...context, current: failure }, failure.at, `failed: ${failure.failure.message}`);
-});
-/** L1 */
-const queueFailure = lazarus.assign(({ event }) => ({ queued: reported(event) }));
-const takeQueued = lazarus.assign(({ context }) =>
-  context.queued ? takeUp(forgetRequest(context), context.queued) : {},
-);
-const forget = lazarus.assign(({ context }) => forgetRequest(context));
-
-const begin = lazarus.enqueueActions(({ context, event, enqueue }) => {
-  const next = startRevival(context, stampOf(event).at);
-  enqueue.assign(() => next);
-  const { cellId, agentId, revivalId } = next;
-  enqueue(toAgent(cellId, agentId, { type: 'agent.revive', revivalId: revivalId ?? '' }));
-});
-
-/** L4: without a failure there is nothing to approve. */
-const approveNow = lazarus.assign(({ context, event }) =>
-  event.type === 'revival.approve' ? approve(context, event.by, stampOf(event).at) : {},
-);
-const refuseRequest = lazarus.enqueueActions(({ context, event }) => {
-  const answer = event.type === 'revival.reject' ? 'rejected' : 'approved';
-  throw conflict(
-    context.current === null
-      ? `agent ${context.agentId} has not failed; there is nothing to be ${answer}`
-      : `revival ${context.revivalId ?? '?'} of agent ${context.agentId} cannot be ${answer} now`,
-  );
-});
-
-/** L3: the outcome, told to the agent too, for its cell shows people why it stands still. */
-const concludeAs = (outcome: RevivalOutcome) =>
-  lazarus.enqueueActions(({ context, event, enqueue }) => {
-    const { at } = stampOf(event);
-    const next = conclude(context, { outcome, reason: reasonOf(context, event, outcome), at });
-    enqueue.assign(() => next);
-    if (outcome === 'revived' || outcome === 'removed') return;
-    const { cellId, agentId } = context;
-    const reason = `${context.current?.failure.message ?? 'failed'}; ${advice(next)}`;
-    enqueue(toAgent(cellId, agentId, { type: 'agent.abandoned', reason }));
-  });
-
-function reasonOf(context: LazarusContext, event: Delivered, outcome: RevivalOutcome): string {
-  if (outcome === 'revived') return '';
-  if (event.type === 'revival.reject') return `rejected by ${event.by}`;
-  if (event.type === 'xstate.done.actor.deadline')
-    return `the agent did not come back within revive_timeout`;
-  if (event.type === 'xstate.done.actor.expiry') return 'nobody answered within 24 hours';
-  if (event.type === 'agent.removed') return 'the agent was removed';
-  return context.reason;
-}
-
-function advice({ cellId, agentId, outcome, reason, revivalId }: LazarusContext): string {
-  const approve = `\`lazarus agent revive ${cellId}/${agentId}\``;
-  return outcome === 'asking'
-    ? `revival ${revivalId} waits for a person: ${approve}`
-    : `not revived: ${reason}; to try all the same: ${approve}`;
-}
-
-const countLedgerTry = lazarus.assign(({ context, event }) => ({
-  ledgerTries: context.ledgerTries + 1,
-  ledgerRetryAt: stampOf(event).at + 1000 * 2 ** context.ledgerTries,
-}));
-const progress = lazarus.assign(({ context, event }) =>
-  event.type === 'agent.progressed' && event.progress > context.lastProgress
-    ? { lastProgress: event.progress, withoutProgress: 0, sameSignature: 0 }
-    : {},
-);
-/** A new agent under the old id starts without the old one's record; numbers of revivals are never used twice. */
-const startOver = lazarus.assign(({ context }) => ({
-  ...freshLazarus(context),
-  count: context.count,
-  history: context.history,
-  queued: context.queued,
-}));
 
 /**
  * The ledger entry is written, with retries, and then `resting`. (Not a final state with `onDone`: that event would come
@@ -158,7 +26,7 @@ const recording = {
   invoke: {
     id: 'ledger',
     src: 'writeLedger',
-    input: ({ context }: { context: LazarusContext }) => ({ entry: ledgerEntry(context) }),
+    input: entryInput,
     onDone: 'resting',
     onError: [
       { guard: 'ledgerTriesLeft', target: 'retrying', actions: 'countLedgerTry' },
@@ -170,186 +38,251 @@ const retrying = {
   invoke: {
     id: 'ledgerRetry',
     src: 'waitUntil',
-    input: ({ context }: { context: LazarusContext }) => ({ at: context.ledgerRetryAt }),
+    input: ({ context }: { context: { ledgerRetryAt: number } }) => ({ at: context.ledgerRetryAt }),
     onDone: 'recording',
   },
 } as const;
 
-/** A case that only a person can open again. */
+/** What a person may say wherever a case waits for one, or is closed. */
+const answers = {
+  'revival.approve': { guard: 'isAnswer', target: '#lazarus@1.answering', actions: 'takeAnswer' },
+  'revival.substitute': {
+    guard: 'isAnswer',
+    target: '#lazarus@1.answering',
+    actions: 'takeAnswer',
+  },
+} as const;
+const comesBack = {
+  'agent.revived': {
+    guard: 'isThisRevival',
+    target: '#lazarus@1.revived',
+    actions: 'concludeRevived',
+  },
+  'agent.recovered': { target: '#lazarus@1.revived', actions: 'concludeRecovered' },
+} as const;
+const isGone = {
+  'agent.removed': { target: '#lazarus@1.withdrawn', actions: 'concludeRemoved' },
+} as const;
+const handedOver = {
+  'substitution.done': {
+    guard: 'isThisRevival',
+    target: '#lazarus@1.substituted',
+    actions: 'concludeSubstituted',
+  },
+} as const;
+const givesUp = {
+  'revival.reject': { guard: 'isAnswer', target: '#lazarus@1.answering', actions: 'takeAnswer' },
+} as const;
+
+/** A case that only a person, or the agent itself, can open again. */
 const closed = {
   initial: 'recording',
   on: {
+    ...answers,
+    ...comesBack,
     'agent.failed': { actions: 'noteFailure' },
-    'agent.removed': 'withdrawn',
-    'revival.approve': { target: 'reviving', actions: 'approveNow' },
+    'agent.removed': '#lazarus@1.withdrawn',
   },
   states: { recording, retrying, resting: {} },
 } as const;
 
-export const lazarusMachine = lazarus
-  .extend({
-    actions: {
-      takeFailure,
-      noteFailure,
-      queueFailure,
-      takeQueued,
-      forget,
-      begin,
-      approveNow,
-      refuseRequest,
-      concludeAsking: concludeAs('asking'),
-      concludeRefused: concludeAs('refused'),
-      concludeGivenUp: concludeAs('gave_up'),
-      concludeRejected: concludeAs('rejected'),
-      concludeRemoved: concludeAs('removed'),
-      concludeRevived: concludeAs('revived'),
-      countLedgerTry,
-      progress,
-      startOver,
-    },
-  })
-  .createMachine({
-    id: 'lazarus@1',
-    context: ({ input }) => freshLazarus(input),
-    initial: 'watching',
-    on: {
-      'agent.progressed': { actions: 'progress' },
-      'agent.removed': { target: '.watching', actions: 'startOver' },
-      'revival.approve': { actions: 'refuseRequest' },
-      'revival.reject': { actions: 'refuseRequest' },
-    },
-    states: {
-      watching: { on: { 'agent.failed': { target: 'deciding', actions: 'takeFailure' } } },
-      deciding: {
-        always: [
-          { guard: 'dueNow', target: 'reviving' },
-          { guard: { type: 'decidedTo', params: { kind: 'revive' } }, target: 'backingOff' },
-          {
-            guard: { type: 'decidedTo', params: { kind: 'ask' } },
-            target: 'asking',
-            actions: 'concludeAsking',
-          },
-          {
-            guard: { type: 'decidedTo', params: { kind: 'refuse' } },
-            target: 'refused',
-            actions: 'concludeRefused',
-          },
-          {
-            target: 'gaveUp',
-            actions: 'concludeGivenUp',
-          },
+const ask = { target: '#lazarus@1.asking', actions: 'concludeAsking' } as const;
+
+export const lazarusMachine = lazarus.extend({ actions: lazarusActions }).createMachine({
+  id: 'lazarus@1',
+  context: ({ input }) => freshLazarus(input),
+  initial: 'watching',
+  on: {
+    'agent.progressed': { actions: 'progress' },
+    'agent.removed': { target: '.watching', actions: 'startOver' },
+    'agent.faulted': { actions: 'noteFault' },
+    'revival.approve': { actions: 'refuseAnswer' },
+    'revival.substitute': { actions: 'refuseAnswer' },
+    'revival.reject': { actions: 'refuseAnswer' },
+  },
+  states: {
+    watching: {
+      on: {
+        'agent.failed': { target: 'deciding', actions: 'takeFailure' },
+        'agent.faulted': [
+          { guard: 'tooManyFaults', target: 'asking', actions: ['takeFailure', 'concludeAsking'] },
+          { actions: ['noteFault', 'callStrayed'] },
         ],
       },
-      backingOff: {
-        invoke: {
-          id: 'backoff',
-          src: 'waitUntil',
-          input: ({ context }) => ({ at: context.dueAt }),
-          onDone: 'reviving',
+    },
+    deciding: {
+      always: [
+        { guard: 'dueNow', target: 'reviving' },
+        { guard: { type: 'decidedTo', params: { kind: 'revive' } }, target: 'backingOff' },
+        { guard: { type: 'decidedTo', params: { kind: 'ask' } }, ...ask },
+        {
+          guard: { type: 'decidedTo', params: { kind: 'refuse' } },
+          target: 'refused',
+          actions: 'concludeRefused',
         },
-        on: {
-          'agent.failed': { actions: 'noteFailure' },
-          'agent.removed': { target: 'withdrawn', actions: 'concludeRemoved' },
-          'revival.approve': { target: 'reviving', actions: 'approveNow' },
-          'revival.reject': {
-            target: 'rejected',
-            actions: 'concludeRejected',
-          },
-        },
+        'futile',
+      ],
+    },
+    futile: { always: [{ guard: 'hasSubstitutes', target: 'substituting' }, ask] },
+    backingOff: {
+      invoke: {
+        id: 'backoff',
+        src: 'waitUntil',
+        input: ({ context }) => ({ at: context.dueAt }),
+        onDone: 'reviving',
       },
-      reviving: {
-        entry: 'begin',
-        invoke: {
-          id: 'deadline',
-          src: 'waitUntil',
-          input: ({ context }) => ({ at: context.deadlineAt }),
-          onDone: {
-            target: 'gaveUp',
-            actions: 'concludeGivenUp',
-          },
-        },
-        on: {
-          'agent.failed': { target: 'deciding', actions: 'takeFailure' },
-          'agent.removed': { target: 'withdrawn', actions: 'concludeRemoved' },
-          'agent.revived': {
-            guard: 'isThisRevival',
-            target: 'revived',
-            actions: 'concludeRevived',
-          },
-        },
+      on: {
+        ...answers,
+        ...givesUp,
+        ...isGone,
+        'agent.recovered': comesBack['agent.recovered'],
+        'agent.failed': { actions: 'noteFailure' },
       },
-      revived: {
-        initial: 'recording',
-        on: {
-          'agent.failed': { actions: 'queueFailure' },
-          'agent.removed': 'withdrawn',
-        },
-        states: {
-          recording,
-          retrying,
-          resting: {
-            always: [
-              { guard: 'failureQueued', target: '#lazarus@1.deciding', actions: 'takeQueued' },
-              { target: '#lazarus@1.watching', actions: 'forget' },
-            ],
-          },
-        },
+    },
+    reviving: {
+      entry: 'begin',
+      invoke: {
+        id: 'deadline',
+        src: 'waitUntil',
+        input: ({ context }) => ({ at: context.deadlineAt }),
+        onDone: { target: 'futile', actions: 'runOutOfTime' },
       },
-      asking: {
-        initial: 'recording',
-        invoke: {
-          id: 'expiry',
-          src: 'waitUntil',
-          input: ({ context }) => ({ at: context.endedAt + ASK_EXPIRES_MS }),
-          onDone: {
-            target: 'gaveUp',
-            actions: 'concludeGivenUp',
-          },
-        },
-        on: {
-          'agent.failed': { actions: 'noteFailure' },
-          'agent.removed': {
-            target: 'withdrawn',
-            actions: 'concludeRemoved',
-          },
-          'revival.approve': { target: 'reviving', actions: 'approveNow' },
-          'revival.reject': {
-            target: 'rejected',
-            actions: 'concludeRejected',
-          },
-        },
-        states: { recording, retrying, resting: {} },
+      on: {
+        ...comesBack,
+        ...isGone,
+        'agent.failed': { target: 'deciding', actions: 'takeFailure' },
       },
-      refused: closed,
-      rejected: closed,
-      gaveUp: {
-        ...closed,
-        on: {
-          ...closed.on,
-          'agent.revived': {
-            guard: 'isThisRevival',
-            target: 'revived',
-            actions: 'concludeRevived',
+      initial: 'preparing',
+      states: {
+        preparing: {
+          always: [
+            { guard: 'isHeld', target: 'releasing' },
+            { guard: 'rollsBack', target: 'rollingBack' },
+            { target: 'calling' },
+          ],
+        },
+        releasing: {
+          on: { 'agent.failed': { actions: 'noteFailure' } }, // it is held again: the effect says so too
+          invoke: {
+            id: 'release',
+            src: 'releaseActor',
+            input: actorInput,
+            onDone: [{ guard: 'rollsBack', target: 'rollingBack' }, { target: 'calling' }],
+            onError: { target: '#lazarus@1.deciding', actions: 'takeHeld' },
           },
         },
-      },
-      withdrawn: {
-        initial: 'recording',
-        on: { 'agent.failed': { actions: 'queueFailure' }, 'agent.removed': {} },
-        states: {
-          recording,
-          retrying,
-          resting: {
-            always: [
-              {
-                guard: 'failureQueued',
-                target: '#lazarus@1.deciding',
-                actions: ['startOver', 'takeQueued'],
-              },
-              { target: '#lazarus@1.watching', actions: 'startOver' },
-            ],
+        rollingBack: {
+          invoke: {
+            id: 'rollBack',
+            src: 'rollBackActor',
+            input: actorInput,
+            onDone: { target: 'calling', actions: ['noteRolledBack', 'callStrayed'] },
+            onError: ask,
           },
+        },
+        calling: { entry: 'callAgent' },
+      },
+    },
+    substituting: {
+      invoke: {
+        id: 'patience',
+        src: 'waitUntil',
+        input: ({ event }) => ({ at: stampOf(event).at + SUBSTITUTION_MS }),
+        onDone: ask,
+      },
+      on: {
+        ...comesBack,
+        ...isGone,
+        ...handedOver,
+        'agent.failed': { actions: 'noteFailure' },
+        'substitution.refused': { guard: 'isThisRevival', ...ask },
+      },
+      initial: 'choosing',
+      states: {
+        choosing: { always: [{ guard: 'mayBeAtWork', target: 'recalling' }, 'seeking'] },
+        recalling: {
+          entry: 'recallAgent',
+          on: {
+            'agent.failed': { guard: 'hasStopped', target: 'seeking', actions: 'noteFailure' },
+          },
+        },
+        seeking: { entry: 'seekSubstitute' },
+      },
+    },
+    asking: {
+      initial: 'recording',
+      invoke: {
+        id: 'expiry',
+        src: 'waitUntil',
+        input: ({ context }) => ({ at: context.expiresAt }),
+        onDone: { target: 'expired', actions: 'concludeExpired' },
+      },
+      on: {
+        ...answers,
+        ...givesUp,
+        ...comesBack,
+        ...isGone,
+        ...handedOver, // the cell's answer came after all
+        'agent.failed': { actions: 'noteFailure' },
+      },
+      states: { recording, retrying, resting: {} },
+    },
+    /** The request's file goes where the answer belongs, so that nobody answers it twice. */
+    answering: {
+      invoke: {
+        id: 'answer',
+        src: 'fileRequest',
+        input: entryInput,
+        onDone: 'answered',
+        onError: 'answered', // the outcome's own entry puts it there once more
+      },
+      on: { ...comesBack, ...isGone, 'agent.failed': { actions: 'noteFailure' } },
+    },
+    answered: {
+      always: [
+        { guard: 'gaveUp', target: 'rejected', actions: 'concludeRejected' },
+        { guard: 'wantsSubstitute', target: 'substituting' },
+        { target: 'reviving' },
+      ],
+    },
+    revived: {
+      initial: 'recording',
+      on: {
+        'agent.failed': { actions: 'queueFailure' },
+        'agent.removed': 'withdrawn',
+      },
+      states: {
+        recording,
+        retrying,
+        resting: {
+          always: [
+            { guard: 'failureQueued', target: '#lazarus@1.deciding', actions: 'takeQueued' },
+            { target: '#lazarus@1.watching', actions: 'forget' },
+          ],
         },
       },
     },
-  });
+    refused: closed,
+    rejected: closed,
+    expired: closed,
+    substituted: closed,
+    withdrawn: {
+      initial: 'recording',
+      on: { 'agent.failed': { actions: 'queueFailure' }, 'agent.removed': {} },
+      states: {
+        recording,
+        retrying,
+        resting: {
+          always: [
+            {
+              guard: 'failureQueued',
+              target: '#lazarus@1.deciding',
+              actions: ['startOver', 'takeQueued'],
+            },
+            { target: '#lazarus@1.watching', actions: 'startOver' },
+          ],
+        },
+      },
+    },
+  },
+});

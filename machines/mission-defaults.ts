@@ -103,10 +103,17 @@ export function readPolicies(value: JsonValue | undefined): Partial<Policies> {
   if (revive) known.auto_revive = revive;
   const approval = (['auto', 'manual'] as const).find((v) => v === value['handoff_approval']);
   if (approval) known.handoff_approval = approval;
-  for (const key of ['revive_timeout', 'checkpoint_interval', 'max_retries'] as const) {
+  for (const key of [
+    'revive_timeout',
+    'checkpoint_interval',
+    'max_retries',
+    'ask_expires',
+  ] as const) {
     const given = value[key];
     if (typeof given === 'number') known[key] = given;
   }
+  const progress = value['progress_timeout'];
+  if (typeof progress === 'number' || progress === null) known.progress_timeout = progress;
   for (const key of ['handoff_allowed', 'checkpoint_required'] as const) {
     const given = value[key];
     if (typeof given === 'boolean') known[key] = given;

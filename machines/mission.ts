@@ -36,6 +36,10 @@ export interface Policies {
   checkpoint_interval: number;
   /** Revivals without a finished step before Lazarus stops trying. */
   max_retries: number;
+  /** Ours: seconds a step may show no sign of progress before its agent counts as stuck; null: it is only shown. */
+  progress_timeout: number | null;
+  /** Ours: seconds a question to people stays open. */
+  ask_expires: number;
 }
 
 export interface RestartIntensity {
@@ -122,6 +126,8 @@ export const DEFAULT_POLICIES: Policies = {
   checkpoint_required: true,
   checkpoint_interval: 300,
   max_retries: 3,
+  progress_timeout: null,
+  ask_expires: 86_400,
 };
 
 export const DEFAULT_RESTART: RestartIntensity = { intensity: 5, period: 60 };

@@ -1,11 +1,12 @@
 /**
  * Which policy holds for one agent, and which file said so: `lazarus why` shows the origin beside the value.
- * Precedence of explicit values: agent file > cell.json > config/policies.json > daemon.
+ * Precedence of explicit values: agent file > cell.json > config/policies.json > daemon > the specification's default.
  */
 import { DEFAULT_POLICIES } from './mission.ts';
 import type { Policies } from './mission.ts';
 
-export type PolicyOrigin = 'agent file' | 'cell.json' | 'config/policies.json' | 'daemon';
+export type PolicyOrigin =
+  'agent file' | 'cell.json' | 'config/policies.json' | 'daemon' | 'default';
 
 export interface PolicyLayers {
   agent: Partial<Policies>;
@@ -38,6 +39,8 @@ export function effectivePolicies(layers: PolicyLayers): EffectivePolicies {
       checkpoint_required: originOf('checkpoint_required', layers),
       checkpoint_interval: originOf('checkpoint_interval', layers),
       max_retries: originOf('max_retries', layers),
+      progress_timeout: originOf('progress_timeout', layers),
+      ask_expires: originOf('ask_expires', layers),
     },
   };
 }
@@ -45,5 +48,6 @@ export function effectivePolicies(layers: PolicyLayers): EffectivePolicies {
 function originOf(key: keyof Policies, layers: PolicyLayers): PolicyOrigin {
   if (layers.agent[key] !== undefined) return 'agent file';
   if (layers.cell[key] !== undefined) return 'cell.json';
-  return layers.config[key] !== undefined ? 'config/policies.json' : 'daemon';
+  if (layers.config[key] !== undefined) return 'config/policies.json';
+  return layers.daemon[key] !== undefined ? 'daemon' : 'default';
 }

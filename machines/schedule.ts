@@ -14,6 +14,8 @@ export interface PlannedTask {
   dependencies: readonly string[];
   priority: Priority;
   createdAt: string | null;
+  /** The agent that has it in hand and failed; null when it is in good hands. */
+  failedAgent?: string | null;
 }
 
 export interface Schedule {
@@ -72,6 +74,9 @@ function waitReason(
   if (missing !== undefined) return `waits for ${missing}, which does not exist`;
   const failed = task.dependencies.find((id) => byId.get(id)?.status === 'failed');
   if (failed !== undefined) return `waits for ${failed}, which failed`;
+  const standing = task.dependencies.find((id) => byId.get(id)?.failedAgent != null);
+  if (standing !== undefined)
+    return `waits for ${standing}, whose agent ${byId.get(standing)?.failedAgent} failed`;
   const stuck = task.dependencies.find((id) => blocked.has(id));
   return stuck === undefined ? null : `waits for ${stuck}, which is blocked`;
 }

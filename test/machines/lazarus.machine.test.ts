@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { lazarusMachine } from '../../machines/lazarus.machine.ts';
+import type { Failure } from '../../machines/events.ts';
+import type { LedgerEntry } from '../../machines/lazarus-context.ts';
 import { DEFAULT_POLICIES } from '../../machines/mission.ts';
 import type { AutoRevive, Policies } from '../../machines/mission.ts';
 import { MachineDriver } from '../support/machine-driver.ts';
@@ -16,6 +18,7 @@ function fail(
   auto: AutoRevive = 'yes',
   extra: Partial<Policies> = {},
   progress = 0,
+  failure: Partial<Failure> = {},
 ): Reaction {
   return tell(actor, 'agent.failed', {
     failure: {
@@ -25,6 +28,7 @@ function fail(
       taskId: 't',
       step: 's',
       progress,
+      ...failure,
     },
     policies: { ...DEFAULT_POLICIES, auto_revive: auto, ...extra },
     restart: { intensity: 5, period: 60 },
@@ -43,12 +47,12 @@ describe('policy yes', () => {
   test('revives at once, waits for the answer, records it and watches on', () => {
     const actor = lazarus();
     expect(fail(actor).sent).toEqual([
-      { to: 'cell/c/agent/a', event: { type: 'agent.revive', revivalId: 'a-1' } },
+      { to: 'cell/c/agent/a', event: { type: 'agent.revive', revivalId: 'c.a.1' } },
     ]);
     expect(actor.running.get('deadline')?.input['at']).toBe(actor.clock.at + 300_000);
-    revived(actor.pass(12), 'a-1');
+    revived(actor.pass(12), 'c.a.1');
     expect(entry(actor)).toMatchObject({
-      revival_id: 'a-1',
+      revival_id: 'c.a.1',
       cell_id: 'c',
       agent_id: 'a',
       status: 'revived',
@@ -69,8 +73,8 @@ describe('policy yes', () => {
   test('an answer to another revival does not count (L2)', () => {
     const actor = lazarus();
     fail(actor);
-    revived(actor, 'a-0');
-    expect(actor.value).toBe('reviving');
+    revived(actor, 'c.a.0');
+    expect(actor.value).toEqual({ reviving: 'calling' });
   });
 
   test('failing again while it is revived is a further attempt of the same request (L1)', () => {
@@ -79,33 +83,41 @@ describe('policy yes', () => {
     fail(actor);
     expect(actor.value).toBe('backingOff');
     waitOut(actor);
-    revived(actor, 'a-1');
+    revived(actor, 'c.a.1');
     expect(entry(actor)).toMatchObject({ status: 'revived', attempts: 2 });
   });
 
   test('failing again while the outcome is recorded waits and is then dealt with (L1)', () => {
     const actor = lazarus();
     fail(actor);
-    revived(actor, 'a-1');
+    revived(actor, 'c.a.1');
     expect(fail(actor).sent).toEqual([]);
     actor.done('ledger');
     waitOut(actor);
-    expect(actor.sent.at(-1)?.event).toEqual({ type: 'agent.revive', revivalId: 'a-2' });
+    expect(actor.sent.at(-1)?.event).toEqual({ type: 'agent.revive', revivalId: 'c.a.2' });
   });
 
-  test('after max_retries without a finished step it gives up and tells the whole story', () => {
+  test('after max_retries without a finished step a person is asked, with the whole story', () => {
     const actor = lazarus();
     for (let i = 0; i < 3; i += 1) {
       fail(actor);
       waitOut(actor);
-      revived(actor, `a-${i + 1}`);
+      revived(actor, `c.a.${i + 1}`);
       actor.pass(60_000).done('ledger');
     }
     fail(actor);
-    expect(entry(actor)).toMatchObject({ status: 'failed', outcome: 'gave_up', revival_id: 'a-4' });
+    expect(entry(actor)).toMatchObject({
+      status: 'pending_approval',
+      outcome: 'asking',
+      revival_id: 'c.a.4',
+      asked: true,
+      because:
+        '3 revivals brought no finished step (max_retries); worker_exit:1@t/s came 4 times in a row',
+      expires_at: new Date(actor.clock.at + 86_400_000).toISOString(),
+    });
     expect(actor.sent.at(-1)?.event).toMatchObject({
       type: 'agent.abandoned',
-      reason: expect.stringContaining('worker_exit:1@t/s came 4 times in a row'),
+      reason: expect.stringContaining('`lazarus revivals show c.a.4`'),
     });
   });
 
@@ -113,35 +125,38 @@ describe('policy yes', () => {
     const actor = lazarus();
     for (let i = 0; i < 8; i += 1) {
       fail(actor, 'yes', {}, i);
-      expect(actor.value).toBe('reviving');
-      revived(actor, `a-${i + 1}`);
+      expect(actor.value).toEqual({ reviving: 'calling' });
+      revived(actor, `c.a.${i + 1}`);
       actor.pass(60_000).done('ledger');
       tell(actor, 'agent.progressed', { progress: i });
     }
   });
 
-  test('too many within the period: it gives up although each made progress', () => {
+  test('too many within the period: a person is asked although each made progress', () => {
     const actor = lazarus();
     for (let i = 0; i < 5; i += 1) {
       fail(actor, 'yes', {}, i);
-      revived(actor.pass(1000), `a-${i + 1}`);
+      revived(actor.pass(1000), `c.a.${i + 1}`);
       actor.done('ledger');
     }
     fail(actor, 'yes', {}, 9);
     expect(entry(actor)).toMatchObject({
-      outcome: 'gave_up',
+      outcome: 'asking',
       story: expect.arrayContaining([expect.stringContaining('more than 5 revivals within 60 s')]),
     });
   });
 
-  test('no answer within revive_timeout: given up; one that comes after all still counts (L2)', () => {
+  test('not revived within revive_timeout: a person is asked; a revival that comes after all still counts (L2)', () => {
     const actor = lazarus();
     fail(actor, 'yes', { revive_timeout: 10 });
     actor.pass(10_000).done('deadline');
-    expect(entry(actor)).toMatchObject({ outcome: 'gave_up' });
+    expect(entry(actor)).toMatchObject({
+      outcome: 'asking',
+      because: 'the agent did not come back within revive_timeout',
+    });
     actor.done('ledger');
-    revived(actor, 'a-1');
-    expect(entry(actor)).toMatchObject({ status: 'revived' });
+    revived(actor, 'c.a.1');
+    expect(entry(actor)).toMatchObject({ status: 'revived', asked: true, answered: null });
   });
 });
 
@@ -153,7 +168,9 @@ describe.each<[AutoRevive, string, string]>([
     const actor = lazarus();
     const { sent } = fail(actor, auto);
     expect(sent.map(({ event }) => event.type)).toEqual(['agent.abandoned']);
-    expect(sent[0]?.event['reason']).toMatch(/`lazarus agent revive [^/` ]+\/a`/);
+    expect(sent[0]?.event['reason']).toMatch(
+      auto === 'no' ? /`lazarus agent revive c\/a`/ : /`lazarus revivals show c\.a\.1`/,
+    );
     expect(entry(actor)).toMatchObject({ status, revived_at: null, attempts: 0 });
     actor.done('ledger');
     expect(actor.value).toEqual({ [state]: 'resting' });
@@ -162,8 +179,14 @@ describe.each<[AutoRevive, string, string]>([
   test('a person’s approval revives at once, also before the entry is written (L4)', () => {
     const actor = lazarus();
     fail(actor, auto);
-    const { sent, ended } = tell(actor, 'revival.approve', { by: 'ann' });
+    const { ended } = tell(actor, 'revival.approve', { by: 'ann' });
     expect(ended).toContain('ledger');
+    expect(actor.running.get('answer')?.input['entry']).toMatchObject({
+      status: 'pending',
+      approved_by: 'ann',
+      asked: auto === 'ask',
+    });
+    const { sent } = actor.done('answer');
     expect(sent[0]?.event.type).toBe('agent.revive');
     revived(actor, String(sent[0]?.event['revivalId']));
     expect(entry(actor)).toMatchObject({ status: 'revived', approved_by: 'ann', attempts: 1 });
@@ -175,23 +198,90 @@ describe('what people answer', () => {
     const actor = lazarus();
     fail(actor, 'ask');
     tell(actor, 'revival.reject', { by: 'bob' });
-    expect(entry(actor)).toMatchObject({ outcome: 'rejected', status: 'failed' });
-    expect(actor.sent.at(-1)?.event['reason']).toContain('rejected by bob');
+    actor.done('answer');
+    expect(entry(actor)).toMatchObject({
+      outcome: 'rejected',
+      status: 'failed',
+      answered: 'give_up',
+      approved_by: null,
+    });
+    expect(actor.sent.at(-1)?.event['reason']).toContain('given up by bob');
     actor.done('ledger');
     tell(actor, 'revival.approve', { by: 'ann' });
-    expect(actor.value).toBe('reviving');
+    actor.done('answer');
+    expect(actor.value).toEqual({ reviving: 'calling' });
+    expect(actor.sent.at(-1)?.event['revivalId']).toBe('c.a.2'); // an answer is used once
   });
 
-  test('nobody answers for a day: given up, still to be approved', () => {
+  test('nobody answers for a day: it lapses, and can still be approved', () => {
     const actor = lazarus();
     fail(actor, 'ask');
     actor.done('ledger');
     expect(actor.running.get('expiry')?.input['at']).toBe(actor.clock.at + 86_400_000);
     actor.pass(86_400_000).done('expiry');
-    expect(entry(actor)).toMatchObject({ outcome: 'gave_up' });
+    expect(entry(actor)).toMatchObject({
+      outcome: 'expired',
+      because: 'nobody answered in time',
+      expires_at: null,
+      choices: [],
+    });
+    tell(actor, 'revival.approve', { by: 'ann' });
+    actor.done('answer');
+    expect(actor.value).toEqual({ reviving: 'calling' });
   });
 
-  test.each(['revival.approve', 'revival.reject'])(
+  test('how long a question stays open is a policy', () => {
+    const actor = lazarus();
+    fail(actor, 'ask', { ask_expires: 60 });
+    expect(actor.running.get('expiry')?.input['at']).toBe(actor.clock.at + 60_000);
+  });
+
+  test('the choices fit the failure, each with its command', () => {
+    const choices = (extra: Partial<Policies>, failure: Partial<Failure> = {}): unknown => {
+      const actor = lazarus();
+      fail(actor, 'ask', extra, 0, failure);
+      const { choices: offered } = entry(actor) as LedgerEntry;
+      return offered.map(({ choice, command }) => `${choice}: ${command}`);
+    };
+    const retry = 'retry: lazarus revivals approve c.a.1';
+    const back = 'previous_checkpoint: lazarus revivals approve c.a.1 --previous-checkpoint';
+    const giveUp = 'give_up: lazarus revivals reject c.a.1';
+    const handOver = 'substitute: lazarus revivals approve c.a.1 --substitute';
+    expect(choices({})).toEqual([retry, back, `${handOver} <agent>`, giveUp]);
+    expect(choices({ substitute_agents: ['b', 'd'] })).toEqual([
+      retry,
+      back,
+      `${handOver} b`,
+      giveUp,
+    ]);
+    expect(choices({ handoff_allowed: false })).toEqual([retry, back, giveUp]);
+    expect(choices({}, { taskId: null })).toEqual([retry, back, giveUp]);
+    expect(choices({}, { reason: 'actor_held' })).toEqual([retry, giveUp]);
+  });
+
+  test('a request’s file that cannot be moved does not stop the answer: its outcome moves it', () => {
+    const actor = lazarus();
+    fail(actor, 'ask');
+    tell(actor, 'revival.approve', { by: 'ann' });
+    actor.fails('answer', 'disk full');
+    expect(actor.value).toEqual({ reviving: 'calling' });
+  });
+
+  test.each([
+    ['approved', 'revival.approve'],
+    ['rejected', 'revival.reject'],
+  ])('it comes back while its request is being marked as %s: it is back', (_, type) => {
+    const actor = lazarus();
+    fail(actor, 'yes', { revive_timeout: 10 });
+    actor.pass(10_000).done('deadline');
+    tell(actor, type, { by: 'ann' });
+    revived(actor, 'c.a.1');
+    expect(entry(actor)).toMatchObject({ status: 'revived' });
+    actor.done('ledger');
+    expect(actor.value).toBe('watching');
+  });
+
+  test.each(['revival.approve', 'revival.reject', 'revival.substitute'])(
     '%s without a failure is refused (L4)',
     (type) => {
       expect(() => tell(lazarus(), type, { by: 'ann' })).toThrowError(
@@ -204,10 +294,43 @@ describe('what people answer', () => {
     const actor = lazarus();
     fail(actor, 'ask');
     tell(actor, 'revival.approve', { by: 'ann' });
-    expect(() => tell(actor, 'revival.approve', { by: 'bob' })).toThrowError(
-      /cannot be approved now/,
+    const again = (): unknown => tell(actor, 'revival.approve', { by: 'bob' });
+    expect(again).toThrowError(/c\.a\.1 of agent a is under way: it waits for no answer/);
+    actor.done('answer');
+    expect(again).toThrowError(expect.objectContaining({ code: 'CONFLICT' }));
+    expect(actor.value).toEqual({ reviving: 'calling' });
+  });
+
+  test('rejecting what is closed is refused, and says that it is closed', () => {
+    const actor = lazarus();
+    fail(actor, 'ask');
+    tell(actor, 'revival.reject', { by: 'bob' });
+    actor.done('answer');
+    expect(() => tell(actor, 'revival.reject', { by: 'bob' })).toThrowError(
+      /c\.a\.1 of agent a is closed \(rejected\)/,
     );
-    expect(actor.value).toBe('reviving');
+  });
+
+  test('an answer to an older request is refused; the one at hand stays open', () => {
+    const actor = lazarus();
+    fail(actor, 'ask');
+    tell(actor, 'revival.approve', { by: 'ann', revivalId: 'c.a.1' });
+    actor.done('answer');
+    revived(actor, 'c.a.1');
+    actor.done('ledger');
+    fail(actor, 'ask');
+    for (const type of ['revival.approve', 'revival.reject', 'revival.substitute'])
+      expect(() =>
+        tell(actor, type, { by: 'ann', revivalId: 'c.a.1', agentId: null }),
+      ).toThrowError(
+        expect.objectContaining({
+          code: 'CONFLICT',
+          message: 'revival c.a.1 does not wait for an answer any more',
+        }),
+      );
+    expect(actor.value).toEqual({ asking: 'recording' });
+    tell(actor, 'revival.approve', { by: 'ann', revivalId: 'c.a.2' });
+    expect(actor.value).toBe('answering');
   });
 });
 
@@ -215,7 +338,7 @@ describe('the ledger', () => {
   test('a failed writing is tried again with growing pauses, a bounded number of times (L3, L5)', () => {
     const actor = lazarus();
     fail(actor);
-    revived(actor, 'a-1');
+    revived(actor, 'c.a.1');
     const pauses: number[] = [];
     for (let i = 0; i < 20 && actor.running.has('ledger'); i += 1) {
       actor.fails('ledger', 'disk full');
@@ -232,14 +355,14 @@ describe('the ledger', () => {
     ['reviving', 'yes' as const],
     ['asking', 'ask' as const],
     ['refused', 'no' as const],
-  ])('an agent removed while %s ends in the ledger, and its id starts over', (_, auto) => {
+  ])('given %s, an agent that is removed ends in the ledger, and its id starts over', (_, auto) => {
     const actor = lazarus();
     fail(actor, auto);
     tell(actor, 'agent.removed');
-    expect(entry(actor)).toMatchObject({ revival_id: 'a-1', status: 'failed' });
+    expect(entry(actor)).toMatchObject({ revival_id: 'c.a.1', status: 'failed' });
     expect(fail(actor, 'yes').sent).toEqual([]);
     actor.done('ledger');
-    expect(actor.sent.at(-1)?.event).toEqual({ type: 'agent.revive', revivalId: 'a-2' });
+    expect(actor.sent.at(-1)?.event).toEqual({ type: 'agent.revive', revivalId: 'c.a.2' });
   });
 
   test('stories and histories are bounded (L5)', () => {
@@ -247,5 +370,69 @@ describe('the ledger', () => {
     fail(actor, 'no');
     for (let i = 0; i < 100; i += 1) fail(actor, 'no');
     expect(actor.snapshot.context.story.length).toBeLessThanOrEqual(40);
+  });
+});
+
+describe('what an agent cannot report by itself', () => {
+  const fault = (actor: MachineDriver): Reaction =>
+    tell(actor, 'agent.faulted', {
+      failure: {
+        reason: 'event_rejected',
+        signature: 'event_rejected:x@t',
+        message: 'its machine rejected task.assigned: x',
+        taskId: 't',
+        step: null,
+        progress: -1,
+      },
+      policies: { ...DEFAULT_POLICIES, auto_revive: 'yes' },
+      restart: { intensity: 2, period: 60 },
+    });
+
+  test('rejected events are counted; more within the period than restarts are allowed, and a person is asked (L6)', () => {
+    const actor = lazarus();
+    for (let i = 0; i < 2; i += 1) {
+      const { sent } = fault(actor.pass(1000));
+      expect(sent.map(({ event }) => event.type)).toEqual(['agent.strayed']); // it may have missed its task
+      expect(actor.value).toBe('watching');
+    }
+    fault(actor.pass(1000));
+    expect(entry(actor)).toMatchObject({
+      outcome: 'asking',
+      because: 'its machine rejects events: its machine rejected task.assigned: x',
+    });
+    expect((entry(actor) as LedgerEntry).choices.map(({ choice }) => choice)).toEqual([
+      'retry',
+      'previous_checkpoint',
+      'give_up',
+    ]);
+  });
+
+  test('rejected events far apart are no failure (L6)', () => {
+    const actor = lazarus();
+    for (let i = 0; i < 20; i += 1) fault(actor.pass(30_001));
+    expect(actor.value).toBe('watching');
+  });
+
+  test('a held actor is released first; one that is held again is the same failure once more', () => {
+    const actor = lazarus();
+    fail(actor, 'yes', {}, -1, { reason: 'actor_held' });
+    expect(actor.value).toEqual({ reviving: 'releasing' });
+    expect(actor.sent).toEqual([]);
+    fail(actor, 'yes', {}, -1, { reason: 'actor_held' });
+    actor.fails('release', 'still damaged');
+    waitOut(actor);
+    actor.done('release');
+    expect(actor.sent.at(-1)?.event.type).toBe('agent.revive');
+    expect(actor.snapshot.context).toMatchObject({ attempts: 2, sameSignature: 2 });
+  });
+
+  test('a held actor that a person wants put back is released and then put back', () => {
+    const actor = lazarus();
+    fail(actor, 'ask', {}, -1, { reason: 'actor_held' });
+    tell(actor, 'revival.approve', { by: 'ann', rollBack: true });
+    actor.done('answer');
+    actor.done('release');
+    const { sent } = actor.done('rollBack', { toSeq: 7 });
+    expect(sent.map(({ event }) => event.type)).toEqual(['agent.strayed', 'agent.revive']);
   });
 });

@@ -6,7 +6,8 @@ import type { Candidate } from '../../machines/assignment.ts';
 import { planIsolation } from '../../machines/isolation.ts';
 import { readAgent, readIsolation, readTask } from '../../machines/mission-defaults.ts';
 import { DEFAULT_POLICIES, DEFAULT_RESTART } from '../../machines/mission.ts';
-import type { IsolationLevel, Role } from '../../machines/mission.ts';
+import type { Failure } from '../../machines/events.ts';
+import type { IsolationLevel, Policies, Role } from '../../machines/mission.ts';
 import { mayDo, mayHandOff } from '../../machines/permissions.ts';
 import type { Right } from '../../machines/permissions.ts';
 import { effectivePolicies } from '../../machines/policies.ts';
@@ -88,7 +89,7 @@ test('policies: agent file over cell.json over config/policies.json over daemon 
     checkpoint_interval: 'cell.json',
     max_retries: 'config/policies.json',
     revive_timeout: 'daemon',
-    handoff_allowed: 'daemon',
+    handoff_allowed: 'default',
   });
 });
 
@@ -265,6 +266,7 @@ describe('the decision on a revival', () => {
     policies: { ...DEFAULT_POLICIES, auto_revive: 'yes' },
     restart: DEFAULT_RESTART,
     history: { restarts: [], withoutProgress: 0, sameSignature: 1 },
+    tried: 0,
     failure: {
       reason: 'worker_exit',
       signature: 'x',
@@ -287,16 +289,58 @@ describe('the decision on a revival', () => {
     ['policy no', policy('no'), 'refuse'],
     ['policy ask', policy('ask'), 'ask'],
     ['policy yes', policy('yes'), 'revive'],
-    ['as many retries without progress as allowed', history({ withoutProgress: 3 }), 'give_up'],
+    ['as many retries without progress as allowed', history({ withoutProgress: 3 }), 'futile'],
     [
       'five restarts within the minute',
       history({ restarts: [1, 2, 3, 4, 5].map((s) => 1_000_000 - s) }),
-      'give_up',
+      'futile',
     ],
+    [
+      'the same fault for the fourth time, however many retries are allowed',
+      {
+        ...history({ withoutProgress: 3, sameSignature: 4 }),
+        policies: { ...policy('yes').policies, max_retries: 50 },
+      },
+      'futile',
+    ],
+    ['another fault each time, within the retries', history({ withoutProgress: 2 }), 'revive'],
     ['five restarts long ago', history({ restarts: [1, 2, 3, 4, 5] }), 'revive'],
   ])('%s: %j -> %s', (_, change, kind) => {
     expect(decideRevival(question(change)).kind).toBe(kind);
   });
+
+  test('the first comes at once, the second after a pause', () => {
+    expect(decideRevival(question())).toEqual({ kind: 'revive', delayMs: 0 });
+    const delays = Array.from({ length: 50 }, (_, i) =>
+      decideRevival(question({ tried: 1, at: i })),
+    );
+    expect(delays.some((decision) => decision.kind === 'revive' && decision.delayMs > 0)).toBe(
+      true,
+    );
+  });
+
+  const inHand = { ...question().failure, taskId: 't' };
+  test.each<[string, Partial<Policies>, Failure, string[]]>([
+    ['auto', { handoff_approval: 'auto' }, inHand, ['b', 'c']],
+    ['manual', { handoff_approval: 'manual' }, inHand, []],
+    ['not allowed', { handoff_approval: 'auto', handoff_allowed: false }, inHand, []],
+    ['auto, nothing in hand', { handoff_approval: 'auto' }, question().failure, []],
+    [
+      'auto, an actor that is held',
+      { handoff_approval: 'auto' },
+      { ...inHand, reason: 'actor_held' },
+      [],
+    ],
+  ])(
+    'what is futile may go to substitutes without a person: %s',
+    (_, change, failure, expected) => {
+      const policies = { ...policy('yes').policies, substitute_agents: ['b', 'c'], ...change };
+      const decision = decideRevival(
+        question({ ...history({ withoutProgress: 3 }), policies, failure }),
+      );
+      expect(decision).toMatchObject({ kind: 'futile', substitutes: expected });
+    },
+  );
 
   test('giving up names how often the same fault came', () => {
     const decision = decideRevival(question(history({ withoutProgress: 3, sameSignature: 4 })));

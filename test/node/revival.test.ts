@@ -65,7 +65,7 @@ describe('a worker is killed', () => {
     await eventually(() =>
       expect(at.ledger('c')).toMatchObject([
         {
-          revival_id: 'lead-1',
+          revival_id: 'c.lead.1',
           agent_id: 'lead',
           status: 'revived',
           signature: 'worker_exit:SIGKILL@t/a',
@@ -164,7 +164,7 @@ describe('a worker is killed', () => {
     const at = await startNode();
     await atGate(at, 'c');
     const first = await at.killWorker('c');
-    await eventually(() => expect(at.agent('c').pid).not.toBe(first));
+    await eventually(() => expect(at.agent('c').revivals).toBe(1));
     const second = await at.killWorker('c');
     expect(second).not.toBe(first);
     await eventually(() => expect(at.agent('c').revivals).toBe(2));
@@ -183,7 +183,7 @@ test('a step that begins while its worker is dying waits for the next one', asyn
   const pool = new WorkerPool({ nodeId: node.nodeId, log });
   const place = { cellId: 'c', agentId: 'lead', cellDir: missions };
   const workers = new LiveWorkers();
-  const [dying, next] = [pool.start(place), pool.start(place)];
+  const [dying, next] = [await pool.start(place), await pool.start(place)];
   await Promise.all([dying.ready, next.ready]);
   workers.add('c', 'lead', dying);
   dying.kill();
@@ -195,7 +195,25 @@ test('a step that begins while its worker is dying waits for the next one', asyn
   await pool.close();
 });
 
-describe('Lazarus gives up', () => {
+test('a step in doubt waits for a person, not for the task’s timeout', async () => {
+  const at = await startNode();
+  const plan = [task('t', [step('a', gate('g'), { retry: 'never' })], { timeout: 1 })];
+  at.drop(mission('c', plan, { isolation_level: 'level_1' }));
+  await at.waitsAt('c', 'g');
+  await at.killWorker('c');
+  await eventually(() => at.doubt('c'));
+  await eventually(() => expect(at.agent('c').revivals).toBe(1));
+  await new Promise((resolve) => setTimeout(resolve, 1500)); // longer than the task's timeout
+  expect(at.task('c', 't')).toMatchObject({
+    status: 'in_progress',
+    blocked_reason: expect.stringContaining('in doubt'),
+  });
+  await at.settle('c', 'done');
+  await at.cellIs('c', 'completed');
+  expect(at.counts('c')).toEqual({ 't/a': 1 });
+});
+
+describe('Lazarus stops trying', () => {
   test('after too many deaths in a short time: the status says so, and a person revives it', async () => {
     const at = await startNode();
     await atGate(at, 'c', {}, { restart: { intensity: 2, period: 60 } });
@@ -206,6 +224,7 @@ describe('Lazarus gives up', () => {
         const { pid: next, status } = at.agent('c');
         expect(next === null ? status : next).not.toBe(pid);
         if (deaths < 3) expect(next).not.toBeNull();
+        if (deaths < 3) expect(at.revival('c').revivals).toBe(deaths);
         else expect(status).toBe('failed');
       });
     }
@@ -216,13 +235,13 @@ describe('Lazarus gives up', () => {
     });
     await eventually(() =>
       expect(at.json('c', 'agents/lead.json')['status_reason']).toContain(
-        'not revived: more than 2 revivals within 60 s; to try all the same: `lazarus agent revive c/lead`',
+        'waits for a person (more than 2 revivals within 60 s): `lazarus revivals show c.lead.',
       ),
     );
     expect(file).not.toHaveProperty('pid');
     expect(at.agent('c')).toMatchObject({ status: 'failed', health: 'unhealthy', pid: null });
-    expect(at.revival('c')).toMatchObject({ status: 'failed', revivals: 2 });
-    await eventually(() => expect(at.ledger('c').at(-1)).toMatchObject({ outcome: 'gave_up' }));
+    expect(at.revival('c')).toMatchObject({ status: 'pending_approval', revivals: 2 });
+    await eventually(() => expect(at.ledger('c').at(-1)).toMatchObject({ outcome: 'asking' }));
     await at.restart();
     expect(at.agent('c')).toMatchObject({ status: 'failed', pid: null });
     await at.tellLazarus('c', { type: 'revival.approve', by: 'me' });
@@ -273,7 +292,7 @@ describe('a person decides', () => {
     await at.killWorker('c');
     await eventually(() => expect(at.revival('c').status).toBe('pending_approval'));
     await at.tellLazarus('c', { type: 'revival.reject', by: 'me' });
-    await eventually(() => expect(at.agent('c').reason).toContain('rejected by me'));
+    await eventually(() => expect(at.agent('c').reason).toContain('given up by me'));
     await eventually(() =>
       expect(at.json('c', T)['blocked_reason']).toContain('agent lead failed'),
     );

@@ -82,7 +82,9 @@ export class MachineDriver {
     this.#seq += 1;
     this.#actions = [];
     const stamped = { ...event, ...this.clock, seq: this.#seq };
-    this.snapshot = this.#machine.transition(this.snapshot, stamped, this.#scope);
+    const next = this.#machine.transition(this.snapshot, stamped, this.#scope);
+    if (next.status === 'error') throw next.error;
+    this.snapshot = next;
     return this.#react();
   }
 
@@ -108,6 +110,20 @@ export class MachineDriver {
     this.snapshot = this.#machine.restoreSnapshot(JSON.parse(this.persisted()), this.#scope);
   }
 
+  /** As after a restart from an older state: what that waited for runs (again). */
+  wakeIn(persisted: string): void {
+    const older = JSON.parse(persisted) as {
+      children?: Record<string, { src: string; snapshot: { input?: JsonObject } }>;
+    };
+    this.running.clear();
+    for (const [id, { src, snapshot }] of Object.entries(older.children ?? {}))
+      this.running.set(id, { id, src, input: snapshot.input ?? {} });
+    this.snapshot = this.#machine.restoreSnapshot(
+      older as unknown as AnyMachineSnapshot,
+      this.#scope,
+    );
+  }
+
   #react(): Reaction {
     const reaction: Reaction = { sent: [], spawned: [], stopped: [], started: [], ended: [] };
     for (const { type, params } of this.#actions) this.#note(reaction, type, params);
@@ -124,6 +140,7 @@ export class MachineDriver {
     else if (type === 'stop') reaction.stopped.push(params as StopParams);
     else if (type === 'xstate.spawnChild') {
       const effect = params as StartedEffect;
+      assert(!this.running.has(effect.id), `${effect.id} starts beside another one`);
       this.running.set(effect.id, effect);
       reaction.started.push(effect);
     } else if (type === 'xstate.stopChild') {

@@ -1,15 +1,21 @@
 /**
  * Cells, agents and Lazarus together, without a runtime: what one machine sends is delivered to the other in order, what
  * it spawns is there, and every effect waits until the test says how it ends. A `restarting` world folds every actor from
- * its persisted form before each event; it must be no different from one that does not.
+ * its persisted form before each event; it must be no different from one that does not. An actor that is held keeps its
+ * mail, and its effects run on; what the runtime tells Lazarus about an agent (actors/failure-reports.ts) the test tells.
  */
 import { agentMachine } from '../../machines/agent.machine.ts';
 import { cellMachine } from '../../machines/cell.machine.ts';
 import { lazarusMachine } from '../../machines/lazarus.machine.ts';
 import { agentAddress, cellAddress, lazarusAddress } from '../../machines/addresses.ts';
+import { rolledBackAgent } from '../../machines/agent-rollback.ts';
 import type { CellContext } from '../../machines/cell-context.ts';
-import type { CellEvent, SendParams } from '../../machines/events.ts';
-import type { FileChange } from '../../machines/mission.ts';
+import { cellFileOf } from '../../machines/cell-context.ts';
+import { policiesOf } from '../../machines/cell-settle.ts';
+import type { CellEvent, LazarusEvent, SendParams } from '../../machines/events.ts';
+import { DEFAULT_RESTART } from '../../machines/mission.ts';
+import type { FileChange, Policies, RestartIntensity } from '../../machines/mission.ts';
+import { asJsonObject } from '../../machines/json.ts';
 import type { JsonObject } from '../../machines/json.ts';
 import { projectFile } from '../../machines/projection.ts';
 import { MachineDriver } from './machine-driver.ts';
@@ -17,6 +23,8 @@ import type { Reaction } from './machine-driver.ts';
 
 export const CELL = 'c1';
 const MACHINES = { agent: agentMachine, cell: cellMachine, lazarus: lazarusMachine };
+/** How many states of an agent are kept. */
+const PAST = 8;
 /** More than any chain of messages in these tests: beyond it, two machines answer each other for ever. */
 const MAX_DELIVERIES = 20_000;
 
@@ -26,13 +34,17 @@ export class MachineWorld {
   /** Every message delivered, in order. */
   readonly log: SendParams[] = [];
   readonly #restarting: boolean;
+  /** The last states of each agent, as checkpoints would hold them. */
+  readonly #past = new Map<string, string[]>();
+  /** Mail of those that are held. */
+  readonly #held = new Map<string, SendParams[]>();
   /** Called after each event that an actor took. */
-  readonly #watch: (address: string) => void;
+  readonly #watch: (address: string, type: string) => void;
 
-  constructor({ restarting = false, watch = () => {} }: WorldOptions = {}) {
+  constructor({ restarting = false, watch = () => {}, daemon = {} }: WorldOptions = {}) {
     this.#restarting = restarting;
     this.#watch = watch;
-    this.#spawn(cellAddress(CELL), 'cell', { cellId: CELL });
+    this.#spawn(cellAddress(CELL), 'cell', asJsonObject({ cellId: CELL, ...daemon }));
   }
 
   get cell(): CellContext {
@@ -73,14 +85,69 @@ export class MachineWorld {
 
   done(address: string, effect: string, output: unknown = null): void {
     this.#restart(address);
-    this.#follow(this.actor(address).done(effect, output));
-    this.#watch(address);
+    const reaction = this.actor(address).done(effect, output);
+    this.#note(address, `xstate.done.actor.${effect}`);
+    this.#follow(reaction);
   }
 
-  fails(address: string, effect: string, message: string): void {
+  fails(address: string, effect: string, message: string, code?: string): void {
     this.#restart(address);
-    this.#follow(this.actor(address).fails(effect, message));
-    this.#watch(address);
+    const reaction = this.actor(address).fails(effect, message, code);
+    this.#note(address, `xstate.error.actor.${effect}`);
+    this.#follow(reaction);
+  }
+
+  /** From now on its mail is kept. */
+  hold(address: string): void {
+    if (this.actors.has(address) && !this.#held.has(address)) this.#held.set(address, []);
+  }
+
+  isHeld(address: string): boolean {
+    return this.#held.has(address);
+  }
+
+  /** What was kept is delivered in order, and only then what comes of it. */
+  release(address: string): void {
+    const kept = this.#held.get(address) ?? [];
+    this.#held.delete(address);
+    const reactions = kept.map(({ to, event }) => this.#deliver(to, event));
+    this.#follow(...reactions);
+  }
+
+  /** What the runtime tells Lazarus of an agent that cannot report by itself. */
+  report(agentId: string, type: 'agent.failed' | 'agent.faulted', message: string): void {
+    const taskId = this.cell.agents[agentId]?.currentTask ?? null;
+    const reason = type === 'agent.failed' ? 'actor_held' : 'event_rejected';
+    const signature = `${reason}:x@${taskId ?? 'idle'}`;
+    const event: LazarusEvent = {
+      type,
+      failure: { reason, signature, message, taskId, step: null, progress: -1 },
+      policies: policiesOf(this.cell, agentId).values,
+      restart: cellFileOf(this.cell).restart ?? this.cell.daemonRestart ?? DEFAULT_RESTART,
+    };
+    const address = lazarusAddress(CELL, agentId);
+    if (!this.actors.has(address)) this.#spawn(address, 'lazarus', { cellId: CELL, agentId });
+    this.send(address, event);
+  }
+
+  /** The persisted state an actor had `n` events ago; null before its first. */
+  earlier(address: string, n: number): string | null {
+    return this.#past.get(address)?.at(-1 - n) ?? null;
+  }
+
+  /** The agent's state is put back, as the runtime does it for Lazarus. `earlier`: what `persisted()` said of it then. */
+  rollBack(agentId: string, earlier: string): void {
+    const agent = this.agent(agentId);
+    const back = rolledBackAgent(
+      JSON.parse(earlier) as JsonObject,
+      JSON.parse(agent.persisted()) as JsonObject,
+      this.clock.up,
+    );
+    agent.wakeIn(JSON.stringify(back));
+  }
+
+  spawnAgent(agentId: string, level: string): void {
+    this.#spawn(agentAddress(CELL, agentId), 'agent', { cellId: CELL, agentId, level });
   }
 
   /** Lets every effect of these names end well, as often as they come up. */
@@ -109,19 +176,32 @@ export class MachineWorld {
   }
 
   #deliver(to: string, event: { type: string }): Reaction {
+    const kept = this.#held.get(to);
+    if (kept) {
+      kept.push({ to, event: asJsonObject(event) as SendParams['event'] });
+      return NOTHING;
+    }
     this.#restart(to);
     const reaction = this.actor(to).deliver(event);
-    this.#watch(to);
+    this.#note(to, event.type);
     return reaction;
+  }
+
+  #note(address: string, type: string): void {
+    if (address.includes('/agent/')) {
+      const past = this.#past.get(address) ?? [];
+      this.#past.set(address, [...past, this.actor(address).persisted()].slice(-PAST));
+    }
+    this.#watch(address, type);
   }
 
   #restart(address: string): void {
     if (this.#restarting) this.actors.get(address)?.restore();
   }
 
-  #follow(first: Reaction): void {
+  #follow(...first: Reaction[]): void {
     const queue: SendParams[] = [];
-    this.#enact(first, queue);
+    for (const reaction of first) this.#enact(reaction, queue);
     for (let i = 0; i < queue.length; i += 1) {
       const message = queue[i];
       if (i > MAX_DELIVERIES) throw new Error('messages without end');
@@ -142,7 +222,11 @@ export class MachineWorld {
         this.#enact(this.#deliver(message.to, message.event), queue);
       } else queue.push(message);
     }
-    for (const address of stopped) this.actors.delete(address);
+    for (const address of stopped) {
+      this.actors.delete(address);
+      this.#held.delete(address);
+      this.#past.delete(address);
+    }
   }
 
   #spawn(address: string, name: string, input: JsonObject): void {
@@ -154,8 +238,12 @@ export class MachineWorld {
 
 export interface WorldOptions {
   restarting?: boolean;
-  watch?: (address: string) => void;
+  watch?: (address: string, type: string) => void;
+  /** What the daemon's configuration says. */
+  daemon?: { policies?: Partial<Policies>; restart?: RestartIntensity };
 }
+
+const NOTHING: Reaction = { sent: [], spawned: [], stopped: [], started: [], ended: [] };
 
 export const SAVED = { last_checkpoint: '2026-01-01T00:00:00Z', context_hash: 'h', artifacts: [] };
 export const EXIT_0 = { exitCode: 0, signal: null, timedOut: false, adopted: false };
@@ -166,8 +254,13 @@ export const SMOOTH = {
   pauseContext: SAVED,
   endContext: SAVED,
   finish: { artifacts: [], missing: [] },
+  verify: { repaired: [], contextHash: 'h' },
+  endWorker: null,
   ledger: null,
+  answer: null,
 };
+export const VERIFIED = SMOOTH.verify;
+export const KILLED = { code: null, signal: 'SIGKILL' };
 
 export function cellFile(extra: JsonObject = {}): FileChange {
   const content = {

@@ -1,0 +1,28 @@
+/**
+ * What another machine may not bring in unless the configuration allows it: commands that would run here. Every door from
+ * outside (HTTP, bus, MCP) looks with this one function, whatever verb or event the input belongs to.
+ */
+import { isJsonObject } from './json.ts';
+import type { JsonValue } from './json.ts';
+
+/** Members of the files of a cell that hold, or contain, an argv. */
+const COMMANDS = new Set(['run', 'steps', 'probe']);
+/** Deeper input is no input of a verb. */
+const MAX_DEPTH = 64;
+
+/** JSON pointer of the first command in the input; null when there is none. What is nested too deeply counts as one. */
+export function findCommand(input: JsonValue, pointer = '', depth = 0): string | null {
+  if (depth > MAX_DEPTH) return pointer;
+  const members = Array.isArray(input)
+    ? input.map((value, index): [string, JsonValue] => [String(index), value])
+    : isJsonObject(input)
+      ? Object.entries(input)
+      : [];
+  for (const [name, value] of members) {
+    const place = `${pointer}/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`;
+    if (COMMANDS.has(name) && typeof value === 'object' && value !== null) return place;
+    const found = findCommand(value, place, depth + 1);
+    if (found !== null) return found;
+  }
+  return null;
+}
