@@ -3,7 +3,7 @@ import { request } from 'node:http';
 import { RuntimeError } from '../machines/errors.ts';
 import type { ErrorCode } from '../machines/errors.ts';
 import type { JsonValue } from '../machines/json.ts';
-import type { WireError } from './control-socket.ts';
+import type { WireError } from './wire-error.ts';
 
 const TIMEOUT_MS = 30_000;
 const MAX_ANSWER_BYTES = 256 << 20;

@@ -19,6 +19,7 @@ import { tmpdir, userInfo } from 'node:os';
 import { dirname, join } from 'node:path';
 import { RuntimeError } from '../machines/errors.ts';
 import type { JsonObject, JsonValue } from '../machines/json.ts';
+import { httpStatusOf, toWireError } from './wire-error.ts';
 
 export interface ServedVerb {
   name: string;
@@ -38,15 +39,6 @@ export interface ControlSocket {
   readonly path: string;
   /** Answers what is under way, then closes and removes the socket. */
   close(): Promise<void>;
-}
-
-/** The form of an error that leaves the process. */
-export interface WireError {
-  code: string;
-  message: string;
-  hint: string | null;
-  retryable: boolean;
-  details: JsonObject;
 }
 
 const MAX_BODY_BYTES = 1 << 20;
@@ -157,7 +149,7 @@ async function serve(
       log.warn({ method, url: url.slice(0, 100), error: String(error) }, 'control verb failed');
     const wire = toWireError(error);
     if (!response.headersSent)
-      answer(response, STATUS[wire.code] ?? 500, { ok: false, error: wire });
+      answer(response, httpStatusOf(wire.code), { ok: false, error: wire });
   }
 }
 
@@ -198,28 +190,3 @@ function answer(response: ServerResponse, status: number, body: object): void {
   });
   response.end(text);
 }
-
-/** No stack, no cause: what a caller can act on. Anything but a RuntimeError is a defect, and said to be one. */
-export function toWireError(error: unknown): WireError {
-  if (error instanceof RuntimeError) {
-    const { code, message, hint = null, retryable, details } = error;
-    return { code, message, hint, retryable, details: JSON.parse(JSON.stringify(details)) };
-  }
-  const message = error instanceof Error ? error.message : String(error);
-  const hint = "The node's log has the time and the verb; report it with both.";
-  return { code: 'INTERNAL', message: message.slice(0, 500), hint, retryable: false, details: {} };
-}
-
-const STATUS: Record<string, number> = {
-  ACTOR_HELD: 409,
-  ACTOR_UNKNOWN: 404,
-  AMBIGUOUS_ID: 409,
-  BUSY: 503,
-  CELL_HELD: 409,
-  CONFLICT: 409,
-  EVENT_NOT_PUBLIC: 403,
-  FILE_INVALID: 400,
-  INVALID_ARGUMENT: 400,
-  JOURNAL_HELD: 503,
-  NOT_FOUND: 404,
-};

@@ -1,0 +1,224 @@
+/**
+ * The HTTP gateway: heartbeats, health, and the verbs for whoever shows the token. The socket is bound at once; the router
+ * (fastify, a tenth of a second and some megabytes) is loaded with the first request, so that a runtime nobody calls stays small
+ * and starts fast.
+ *
+ * G1 Closed by default: a route that does not say otherwise needs the token. On loopback `GET /health`, `GET /healthz`,
+ *    `GET /agent/*` and `POST /heartbeat/*` are open; on any other address only `/healthz` is.
+ * G2 Host and Origin are checked on every request (gateway-guard.ts).
+ * G3 Connections, requests in flight, headers, bodies and waits are bounded (P8): a slow sender is cut off.
+ * G4 Every answer is JSON, errors included: `{"error": {code, message, hint, retryable, details}}`.
+ */
+import { createServer } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { RuntimeError } from '../machines/errors.ts';
+import type { AgentHealth, HealthView } from '../machines/heartbeats.ts';
+import type { JsonObject } from '../machines/json.ts';
+import type { ServedVerb } from './control-socket.ts';
+import { inBrackets, isLoopback } from './gateway-guard.ts';
+import { toWireError } from './wire-error.ts';
+
+/** What counts heartbeats. Its errors are RuntimeErrors. */
+export interface HeartbeatPort {
+  ready(): Promise<void>;
+  beat(
+    agentId: string,
+    input: { cellId?: string | undefined; metadata?: JsonObject; responseTimeMs: number },
+  ): { atMs: number; intervalMs: number };
+  agent(agentId: string, cellId?: string): AgentHealth;
+  all(): HealthView;
+}
+
+export interface GatewayLog {
+  info(fields: Record<string, unknown>, message: string): void;
+  warn(fields: Record<string, unknown>, message: string): void;
+}
+
+export interface GatewayOptions {
+  host: string;
+  /** 0: any that is free. */
+  port: number;
+  /** False: another port serves when this one is taken. */
+  isAskedFor: boolean;
+  token: string;
+  heartbeats: HeartbeatPort;
+  /** Those that may be called from outside. */
+  verbs: readonly ServedVerb[];
+  /** Whether commands may come in with a verb's input; may change while it runs. */
+  remoteCommands: () => boolean;
+  /** Why the node takes no work at present; undefined while it does. */
+  trouble: () => string | undefined;
+  log: GatewayLog;
+  limits?: Partial<GatewayLimits>;
+}
+
+export interface GatewayLimits {
+  /** Default 256. */
+  connections: number;
+  /** Default 128. */
+  requestsInFlight: number;
+  /** Default 64 KiB. */
+  bodyBytes: number;
+  /** For all headers of a request. Default 10,000. */
+  headersTimeoutMs: number;
+  /** For the whole of a request, body included. Default 20,000. */
+  requestTimeoutMs: number;
+  /** How long an idle connection is kept. Default 5,000. */
+  keepAliveMs: number;
+}
+
+const DEFAULT_LIMITS: GatewayLimits = {
+  connections: 256,
+  requestsInFlight: 128,
+  bodyBytes: 64 << 10,
+  headersTimeoutMs: 10_000,
+  requestTimeoutMs: 20_000,
+  keepAliveMs: 5000,
+};
+const CLOSE_GRACE_MS = 1000;
+
+export interface Gateway {
+  /** `http://127.0.0.1:8080` */
+  readonly url: string;
+  readonly isLoopback: boolean;
+  /** Answers what is under way, then closes. */
+  close(): Promise<void>;
+}
+
+export type Handler = (request: IncomingMessage, response: ServerResponse) => void;
+
+/** Throws RuntimeError CONFLICT when the port that was asked for cannot be had. */
+export async function openGateway(options: GatewayOptions): Promise<Gateway> {
+  const limits = { ...DEFAULT_LIMITS, ...options.limits };
+  const server = createServer({
+    headersTimeout: limits.headersTimeoutMs,
+    requestTimeout: limits.requestTimeoutMs,
+    keepAliveTimeout: limits.keepAliveMs,
+    connectionsCheckingInterval: Math.min(1000, limits.headersTimeoutMs / 2),
+  });
+  server.maxConnections = limits.connections;
+  server.on('clientError', answerBadRequest);
+  const address = await bind(server, options);
+  const open = isLoopback(address.address);
+  server.on('request', front(server, { ...options, isLoopback: open, limits }));
+  const url = `http://${inBrackets(reachable(address.address))}:${address.port}`;
+  if (!open)
+    options.log.warn(
+      { http: url, bound: address.address },
+      'the HTTP gateway can be reached from the network: everything but /healthz needs the token, and nothing is encrypted',
+    );
+  return { url, isLoopback: open, close: () => close(server) };
+}
+
+export interface RouterOptions extends GatewayOptions {
+  isLoopback: boolean;
+  limits: GatewayLimits;
+}
+
+/** Bounds what is under way, and loads the router when it is first needed. */
+function front(server: Server, options: RouterOptions): Handler {
+  let inFlight = 0;
+  let loading: Promise<Handler> | undefined;
+  let route: Handler | undefined;
+  const load = async (): Promise<Handler> => {
+    const { buildRouter } = await import('./gateway-routes.ts');
+    return (route = await buildRouter(server, options));
+  };
+  return (request, response) => {
+    if (inFlight >= options.limits.requestsInFlight) return refuse(response, tooBusy());
+    inFlight += 1;
+    response.once('close', () => (inFlight -= 1));
+    if (route) return route(request, response);
+    (loading ??= load()).then(
+      (loaded) => loaded(request, response),
+      (error: unknown) => {
+        options.log.warn({ error: String(error) }, 'HTTP router not loaded');
+        loading = undefined;
+        refuse(response, toWireError(error), 500);
+      },
+    );
+  };
+}
+
+const tooBusy = (): ReturnType<typeof toWireError> =>
+  toWireError(
+    new RuntimeError('too many requests are under way', { code: 'BUSY', retryable: true }),
+  );
+
+/** An answer without the router. */
+function refuse(
+  response: ServerResponse,
+  error: ReturnType<typeof toWireError>,
+  status = 503,
+): void {
+  if (response.headersSent) return void response.destroy();
+  const text = `${JSON.stringify({ error })}\n`;
+  response.writeHead(status, {
+    'content-type': 'application/json; charset=utf-8',
+    'content-length': Buffer.byteLength(text),
+    'retry-after': '1',
+    connection: 'close',
+  });
+  response.end(text);
+}
+
+/** G4, for what is no HTTP, and for who took too long (G3). */
+function answerBadRequest(error: NodeJS.ErrnoException, socket: Duplex): void {
+  if (!socket.writable || error.code === 'ECONNRESET') return void socket.destroy();
+  const [status, reason] =
+    error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+      ? [408, 'Request Timeout']
+      : error.code === 'HPE_HEADER_OVERFLOW'
+        ? [431, 'Request Header Fields Too Large']
+        : [400, 'Bad Request'];
+  const body = toWireError(new RuntimeError(reason.toLowerCase(), { code: 'INVALID_ARGUMENT' }));
+  const text = `${JSON.stringify({ error: body })}\n`;
+  const head = `HTTP/1.1 ${status} ${reason}\r\nContent-Type: application/json; charset=utf-8`;
+  socket.end(`${head}\r\nContent-Length: ${text.length}\r\nConnection: close\r\n\r\n${text}`, () =>
+    socket.destroy(),
+  );
+}
+
+async function bind(server: Server, options: GatewayOptions): Promise<AddressInfo> {
+  const { host, port, isAskedFor, log } = options;
+  try {
+    return await listen(server, host, port);
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code !== 'EADDRINUSE' || isAskedFor)
+      throw new RuntimeError(`${inBrackets(host)}:${port} cannot be listened on: ${message}`, {
+        code: 'CONFLICT',
+        cause: error,
+        hint: 'Name another with --http HOST:PORT, or --http off.',
+      });
+  }
+  const address = await listen(server, host, 0);
+  log.info({ wanted: port, port: address.port }, 'the port is taken: HTTP is served on a free one');
+  return address;
+}
+
+function listen(server: Server, host: string, port: number): Promise<AddressInfo> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen({ host, port }, () => {
+      server.off('error', reject);
+      resolve(server.address() as AddressInfo);
+    });
+  });
+}
+
+/** A wildcard is no address to connect to. */
+const reachable = (address: string): string =>
+  address === '0.0.0.0' ? '127.0.0.1' : address === '::' ? '::1' : address;
+
+async function close(server: Server): Promise<void> {
+  const closed = new Promise<void>((resolve) => {
+    server.close(() => resolve());
+  });
+  server.closeIdleConnections();
+  const timer = setTimeout(() => server.closeAllConnections(), CLOSE_GRACE_MS);
+  await closed;
+  clearTimeout(timer);
+}
