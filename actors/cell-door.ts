@@ -6,8 +6,10 @@
  * F3 A second folder with a known cell_id is refused and the known one runs on; when the known one is gone, it has moved.
  * F4 Hashes are remembered only after the commit, so that a file the journal could not take is offered again.
  * F5 Drops are taken one at a time: a scan and an event that name the same file must not both build its cell.
- * F6 A cell that comes from another node, or whose folder was away and is back, goes on from where it was: what was
- *    finished is not begun again. When its newest records are not to be had, it is held.
+ * F6 A cell that comes from another node, or whose folder was away and is back, goes on from where it was (cell-return.ts).
+ *    When its newest records are not to be had, it is held, until somebody accepts that.
+ * F7 A known cell whose folder another node had meanwhile is not known any more: what this node remembers of it is void,
+ *    and the folder is looked at as one that comes from elsewhere.
  */
 import { basename, join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
@@ -15,22 +17,28 @@ import { acceptDrop, removeUnfinished } from '../cells/drop.ts';
 import type { ErrorFiles } from '../cells/error-file.ts';
 import { scanCell } from '../cells/load.ts';
 import type { CellScan, FileProblem } from '../cells/load.ts';
-import { ownerProblem, readOwner } from '../cells/owner.ts';
-import type { OwnerFound } from '../cells/owner.ts';
+import { isOwn, ownerProblem, readOwner } from '../cells/owner.ts';
 import { hasCellFile, scanMissions } from '../cells/scan-missions.ts';
-import { agentAddress, cellAddress, SYSTEM_CELL_ID } from '../machines/addresses.ts';
+import { cellAddress, SYSTEM_CELL_ID } from '../machines/addresses.ts';
 import { mergeChange } from '../machines/cell-files.ts';
 import type { CellContext } from '../machines/cell-context.ts';
 import { toPlainError } from '../machines/errors.ts';
-import type { FileChange, Policies } from '../machines/mission.ts';
-import { listInside } from '../cells/inside.ts';
+import { asJsonObject } from '../machines/json.ts';
+import type { FileChange } from '../machines/mission.ts';
 import type { CellPlaces } from './cell-places.ts';
+import { goOn, stopAll } from './cell-return.ts';
+import type { DaemonWord } from './daemon-policies.ts';
+import { resync } from './go-on-behind.ts';
 import type { Kernel } from './kernel.ts';
 import type { CellOwnership } from './ownership.ts';
 import type { SystemLog } from './system.ts';
 
 /** Content in one `files.changed` event, roughly, in characters; more goes in several. */
 const EVENT_SIZE = 1 << 20;
+/** A scan's share of the event loop, in ms: while nobody else wants it, and while others take more than BUSY_MS between. */
+const SLICE_MS = 10;
+const SMALL_SLICE_MS = 2;
+const BUSY_MS = 4;
 /** How often folders that are held are looked at again. */
 const HELD_RECHECK_MS = 1000;
 const RECORDS_GONE =
@@ -43,7 +51,8 @@ export interface CellDoorOptions {
   ownership: CellOwnership;
   nodeId: string;
   log: SystemLog;
-  policies: Partial<Policies>;
+  /** What a new cell is told of the daemon's configuration. */
+  daemonWord: () => DaemonWord;
   /** A cell was found: watch its folder. */
   onCell(cellId: string, folder: string): void;
   /** What its files say and what holds may differ now. */
@@ -61,6 +70,8 @@ export class CellDoor {
   readonly #refused = new Map<string, string>();
   /** Cells this life of the node has looked at. */
   readonly #seen = new Set<string>();
+  /** Cells that begin anew though something of them ran before: what its steps left is looked at once its tasks are known. */
+  readonly #anew = new Set<string>();
   /** F5: the last of the drops that wait for their turn. */
   #drops: Promise<unknown> = Promise.resolve();
   #recheck: NodeJS.Timeout | undefined;
@@ -97,14 +108,11 @@ export class CellDoor {
         if (!bad.has(name) && !scan.drops.includes(name)) errorFiles.clear(root, name);
     }
     for (const name of scan.drops) await this.#takeDrop(name);
-    let since = performance.now();
+    const pace = new Pace();
     for (const folder of scan.cells) {
       if (this.#stopped) return scan.cells;
       await this.lookAt(folder);
-      if (performance.now() - since > 10) {
-        await nextTurn();
-        since = performance.now();
-      }
+      await pace.turn();
     }
     for (const name of scan.absent) if (places.idOf(name) !== undefined) await this.lookAt(name);
     return scan.cells;
@@ -137,6 +145,27 @@ export class CellDoor {
     return [...this.#refused].map(([folder, reason]) => ({ folder, reason }));
   }
 
+  /** Whether the folder is held because this node itself has lost what is missing in it. */
+  isMissingRecords(folder: string): boolean {
+    return this.#refused.get(folder) === RECORDS_GONE;
+  }
+
+  /**
+   * The cell leaves this node: from this turn on nothing of it wakes here and nothing is written into its folder. Resolves
+   * when that is journaled.
+   */
+  letGo(cellId: string, reason: string): Promise<void> {
+    const { places, errorFiles, ownership } = this.#options;
+    const folder = places.folderName(cellId);
+    ownership.disown(cellId);
+    if (folder !== undefined) this.#options.onCellGone(cellId, folder);
+    if (folder !== undefined) errorFiles.forget(join(places.missionsDir, folder));
+    places.remove(cellId);
+    this.#seen.delete(cellId);
+    this.#hashes.delete(cellId);
+    return stopAll(this.#options.kernel.system, cellId, reason);
+  }
+
   async stop(): Promise<void> {
     this.#stopped = true;
     clearInterval(this.#recheck);
@@ -165,6 +194,10 @@ export class CellDoor {
       this.#refused.delete(folder);
       return known === undefined ? undefined : this.#gone(known, folder);
     }
+    if (known !== undefined && this.#isEstranged(known, dir)) {
+      await this.letGo(known, `another node had the folder ${folder}`);
+      return this.#look(folder); // as a stranger
+    }
     const cellFile = scan.changes.find(({ kind }) => kind === 'cell')?.content;
     const claimed = cellFile?.['cell_id'] as string | undefined;
     if (known !== undefined && claimed !== undefined && claimed !== known) {
@@ -181,7 +214,14 @@ export class CellDoor {
     this.#seen.add(cellId);
     if (isFirstLook) this.#options.onCell(cellId, folder);
     const isNews = await this.#take(cellId, scan, isFirstLook);
+    if (this.#anew.delete(cellId)) await resync(this.#options.kernel.system, { cellId, dir });
     if (isNews || (isFirstLook && this.#isAwake(cellId))) this.#options.onChange(cellId);
+  }
+
+  /** F7. Of one that is awake here this is not asked: another node would have found it in use. */
+  #isEstranged(cellId: string, dir: string): boolean {
+    const { ownership, nodeId } = this.#options;
+    return !ownership.owns(cellId) && !isOwn(readOwner(dir), nodeId);
   }
 
   /** Its files may be behind its state: a clean stop writes all of them, and a sleeping cell has not changed since. */
@@ -192,7 +232,7 @@ export class CellDoor {
 
   /** F3. False when the folder is not (yet) taken as a cell. */
   async #introduce(cellId: string, folder: string, scan: CellScan): Promise<boolean> {
-    const { places, kernel, log, policies, ownership } = this.#options;
+    const { places, kernel, log, daemonWord, ownership } = this.#options;
     const other = places.folderName(cellId);
     if (other !== undefined && other !== folder && hasCellFile(places.missionsDir, other)) {
       refuse(
@@ -207,6 +247,8 @@ export class CellDoor {
       this.#options.onCellGone(cellId, other);
     }
     const dir = join(places.missionsDir, folder);
+    if (kernel.system.has(cellAddress(cellId)) && this.#isEstranged(cellId, dir))
+      await this.letGo(cellId, `another node had it and put it into the folder ${folder}`); // F7
     const known = kernel.system.has(cellAddress(cellId));
     const owner = readOwner(dir);
     const problem = known ? undefined : ownerProblem(owner, this.#options.nodeId);
@@ -215,14 +257,19 @@ export class CellDoor {
     places.set(cellId, folder);
     if (folder !== cellId)
       log.warn({ cellId, folder }, 'folder name differs from cell_id; the id counts');
-    ownership.take(cellId);
-    if (!known && !(await this.#goOn(cellId, dir, owner))) {
+    ownership.takeOver(cellId);
+    const start = known ? 'goes on' : await goOn(this.#options, { cellId, dir, owner });
+    if (start === 'records gone') {
       places.remove(cellId);
       ownership.forget(cellId);
       return this.#hold(cellId, folder, scan, RECORDS_GONE);
     }
+    if (start === 'begins anew, with a loss') this.#anew.add(cellId);
     if (!kernel.system.has(cellAddress(cellId)))
-      await kernel.system.spawn(cellAddress(cellId), 'cell', { cellId, policies: { ...policies } });
+      await kernel.system.spawn(cellAddress(cellId), 'cell', {
+        cellId,
+        ...asJsonObject(daemonWord()),
+      });
     this.#options.onCell(cellId, folder);
     return true;
   }
@@ -232,11 +279,11 @@ export class CellDoor {
       this.#options.log.warn({ cellId, folder, problem }, 'cell held');
     this.#refused.set(folder, problem);
     this.#recheck ??= setInterval(() => this.#lookAtHeld(), HELD_RECHECK_MS).unref();
-    refuse(
-      scan,
-      `this cell is held: ${problem}`,
-      'Start it on the node that ran it and stop that cleanly, or remove .lazarus/owner.json to go on from what is here and lose what is not.',
-    );
+    const command = `lazarus cell import ${join(this.#options.places.missionsDir, folder)}`;
+    const fix = problem.startsWith('it was exported')
+      ? `Go on with its copy, or take it back here: \`${command}\``
+      : `Start it on the node that ran it and stop that cleanly, or go on from what is here and lose what is not: \`${command} --accept-loss\``;
+    refuse(scan, `this cell is held: ${problem}`, fix);
     return false;
   }
 
@@ -246,71 +293,6 @@ export class CellDoor {
     if (this.#refused.size > 0) return;
     clearInterval(this.#recheck);
     this.#recheck = undefined;
-  }
-
-  /** F6. False when it is known that newer records are missing. */
-  async #goOn(cellId: string, dir: string, owner: OwnerFound): Promise<boolean> {
-    const { kernel, nodeId } = this.#options;
-    const wasStopped = kernel.system.actors.get(cellAddress(cellId))?.stopped === true;
-    const back: string[] = [];
-    if (owner.kind === 'owner' && wasStopped) {
-      const from = owner.owner.clean ? 'folder' : 'journal';
-      if (!(await this.#bringBack(cellId, from, back))) return false;
-    }
-    for (const { name } of listInside(dir, 'checkpoints') ?? []) {
-      const address = name === '_cell' ? cellAddress(cellId) : agentAddress(cellId, name);
-      if (kernel.adopt(address)) back.push(address);
-    }
-    if (!kernel.system.has(cellAddress(cellId))) {
-      // No checkpoint of the cell itself: it begins anew, and agents that are in mid-task would not fit it.
-      for (const address of back)
-        if (kernel.system.has(address)) await kernel.system.stop(address, 'its cell begins anew');
-      return true;
-    }
-    const isFromElsewhere = owner.kind === 'owner' && owner.owner.node !== nodeId;
-    await this.#wakeAll(back, isFromElsewhere ? owner.owner.up : undefined);
-    return true;
-  }
-
-  /** The cell and the agents it had, all of them or none; their addresses go to `back`. */
-  async #bringBack(cellId: string, from: 'journal' | 'folder', back: string[]): Promise<boolean> {
-    const { kernel } = this.#options;
-    const { system } = kernel;
-    if (!(await kernel.bringBack(cellAddress(cellId), from))) return false;
-    back.push(cellAddress(cellId));
-    const { agents } = system.read(cellAddress(cellId)).snapshot.context as CellContext;
-    for (const [agentId, { spawned }] of Object.entries(agents)) {
-      const address = agentAddress(cellId, agentId);
-      if (!spawned || !system.actors.has(address)) continue;
-      if (!(await kernel.bringBack(address, from))) {
-        await this.#stopAll(cellId, `records of agent ${agentId} are gone`);
-        return false;
-      }
-      back.push(address);
-    }
-    return true;
-  }
-
-  /** `leftUp`: what the clock of another node showed when that left the cell. */
-  async #wakeAll(addresses: readonly string[], leftUp: number | undefined): Promise<void> {
-    const { system } = this.#options.kernel;
-    const told: Promise<unknown>[] = [];
-    for (const address of addresses) {
-      const actor = system.actors.get(address);
-      if (!actor || actor.stopped || actor.hold) continue;
-      system.wake(actor);
-      if (leftUp === undefined) continue;
-      // In the same turn as the waking: its timers count on a clock that this node does not have.
-      told.push(system.send(address, { type: 'node.changed', leftUp }));
-    }
-    await Promise.all(told);
-  }
-
-  async #stopAll(cellId: string, reason: string): Promise<void> {
-    const { system } = this.#options.kernel;
-    for (const address of system.actors.keys())
-      if (address === cellAddress(cellId) || address.startsWith(`${cellAddress(cellId)}/`))
-        if (system.has(address)) await system.stop(address, reason);
   }
 
   /** F2, F4. Returns whether what the files say and what holds may differ now. */
@@ -341,7 +323,7 @@ export class CellDoor {
     log.warn({ cellId, folder }, 'cell folder is gone; its actors are stopped');
     errorFiles.forget(join(places.missionsDir, folder));
     this.#options.onCellGone(cellId, folder);
-    await this.#stopAll(cellId, `folder ${folder} is gone`);
+    await stopAll(this.#options.kernel.system, cellId, `folder ${folder} is gone`);
     places.remove(cellId);
     ownership.forget(cellId);
     this.#seen.delete(cellId);
@@ -389,6 +371,20 @@ export class CellDoor {
     let hashes = this.#hashes.get(cellId);
     if (hashes === undefined) this.#hashes.set(cellId, (hashes = new Map()));
     return hashes;
+  }
+}
+
+/** Long work in slices of the event loop: when others are at work too, it takes the smaller part. */
+class Pace {
+  #since = performance.now();
+  #sliceMs = SLICE_MS;
+
+  async turn(): Promise<void> {
+    const leftAt = performance.now();
+    if (leftAt - this.#since <= this.#sliceMs) return;
+    await nextTurn();
+    this.#since = performance.now();
+    this.#sliceMs = this.#since - leftAt > BUSY_MS ? SMALL_SLICE_MS : SLICE_MS;
   }
 }
 

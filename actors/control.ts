@@ -2,23 +2,40 @@
  * The control verbs: one list, served by the command line, the control socket and whatever door comes later. A verb is
  * written once, its input is checked here, and its errors are RuntimeErrors that every door can show.
  */
-import { Ajv } from 'ajv';
-import type { ValidateFunction } from 'ajv';
+import { createRequire } from 'node:module';
+import type { Ajv, ValidateFunction } from 'ajv';
 import { cellAddress } from '../machines/addresses.ts';
 import type { CellContext } from '../machines/cell-context.ts';
 import { RuntimeError } from '../machines/errors.ts';
 import { isJsonObject } from '../machines/json.ts';
 import type { JsonValue } from '../machines/json.ts';
 import type { MissionNode } from './node.ts';
+import { configVerbs } from './verbs/configuring.ts';
 import { doubtVerbs } from './verbs/doubts.ts';
+import { explainingVerbs } from './verbs/explaining.ts';
+import { healthVerbs } from './verbs/health.ts';
 import { nearNames } from './verbs/ids.ts';
+import { moveVerbs } from './verbs/moves.ts';
 import { readingVerbs } from './verbs/reading.ts';
+import { agentVerbs } from './verbs/agents.ts';
 import { requestVerbs } from './verbs/requests.ts';
+import { revivalReadingVerbs, revivalVerbs } from './verbs/revivals.ts';
 import type { MissionReader, Verb, VerbInput } from './verbs/verb.ts';
 
 export type { MissionReader, Verb } from './verbs/verb.ts';
 
-export const VERBS: readonly Verb[] = [...readingVerbs, ...requestVerbs, ...doubtVerbs];
+export const VERBS: readonly Verb[] = [
+  ...readingVerbs,
+  ...agentVerbs,
+  ...configVerbs,
+  ...explainingVerbs,
+  ...requestVerbs,
+  ...moveVerbs,
+  ...revivalReadingVerbs,
+  ...revivalVerbs,
+  ...doubtVerbs,
+  ...healthVerbs,
+];
 
 /** Throws RuntimeError NOT_FOUND, naming what is near. */
 export function findVerb(name: string): Verb {
@@ -55,6 +72,8 @@ export function readVerb(reader: MissionReader, name: string, input: JsonValue):
 export function readerOf(node: MissionNode): MissionReader {
   return {
     status: () => node.status(),
+    config: () => node.configView(),
+    health: () => node.health.report(),
     cell(cellId) {
       const { system } = node.kernel;
       try {
@@ -64,15 +83,29 @@ export function readerOf(node: MissionNode): MissionReader {
         throw error;
       }
     },
+    actor(address) {
+      const { system } = node.kernel;
+      try {
+        const { seq, snapshot, invokes } = system.read(address);
+        const machine = system.actors.get(address)?.machine ?? '';
+        const state = snapshot.value as JsonValue;
+        return { machine, seq, state, context: snapshot.context, invokes };
+      } catch (error) {
+        if (!(error instanceof RuntimeError)) throw error;
+        return error.code === 'ACTOR_UNKNOWN' ? undefined : { held: error.message };
+      }
+    },
+    clock: () => node.kernel.system.clock.now(),
   };
 }
 
-const ajv = new Ajv({ allErrors: true, strict: true });
+const require = createRequire(import.meta.url);
+let ajv: Ajv | undefined;
 const compiled = new WeakMap<Verb, ValidateFunction>();
 
 function checkInput(verb: Verb, input: JsonValue): VerbInput {
   let check = compiled.get(verb);
-  if (check === undefined) compiled.set(verb, (check = ajv.compile(verb.input)));
+  if (check === undefined) compiled.set(verb, (check = validators().compile(verb.input)));
   if (check(input) && isJsonObject(input)) return input as VerbInput;
   const problems = (check.errors ?? []).map(({ instancePath, message, params }) => {
     const name = (params as { additionalProperty?: string }).additionalProperty;
@@ -82,4 +115,10 @@ function checkInput(verb: Verb, input: JsonValue): VerbInput {
     code: 'INVALID_ARGUMENT',
     hint: `It takes ${Object.keys(verb.input['properties'] ?? {}).join(', ') || 'no input'}.`,
   });
+}
+
+/** Loaded with the first verb: a start does not wait for it (30 ms). */
+function validators(): Ajv {
+  const { Ajv: Validator } = require('ajv') as typeof import('ajv');
+  return (ajv ??= new Validator({ allErrors: true, strict: true }));
 }

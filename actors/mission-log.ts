@@ -92,6 +92,10 @@ export function describeEvent(
       return `agent ${text(event['agentId'])}: ${text(event['status'])}${event['reason'] === null ? '' : `, ${text(event['reason'])}`}`;
     case 'task.doubted':
       return `${task}: in doubt, ${text(event['reason'] ?? 'settled')}`;
+    case 'agent.substitute':
+      return `agent ${text(event['agentId'])}: its task is to go to ${(event['substitutes'] as string[]).join(' or ')}`;
+    case 'agent.strayed':
+      return `agent ${text(event['agentId'])}: is told what it has in hand`;
     case 'xstate.done.actor.deadline':
       return 'timeout';
     case 'xstate.done.actor.criteria':

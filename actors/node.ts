@@ -17,31 +17,45 @@ import { removeCellLeftovers, removeLeftovers } from '../cells/leftovers.ts';
 import { lockMissions } from '../cells/lock.ts';
 import type { NodeLock } from '../cells/lock.ts';
 import { MissionsWatcher } from '../cells/watch.ts';
-import { cellAddress, homeCell, SYSTEM_CELL_ID } from '../machines/addresses.ts';
+import { agentAddress, cellAddress, homeCell, SYSTEM_CELL_ID } from '../machines/addresses.ts';
 import type { RunStepInput } from '../machines/agent-effects.ts';
 import { runOf } from '../machines/cell-context.ts';
 import type { CellContext } from '../machines/cell-context.ts';
+import { mergeConfig } from '../machines/daemon-config.ts';
+import type { EffectiveConfig } from '../machines/daemon-config.ts';
 import { RuntimeError } from '../machines/errors.ts';
 import type { JsonObject } from '../machines/json.ts';
-import type { Policies } from '../machines/mission.ts';
 import { bindAgentEffects, LiveWorkers } from './agent.actor.ts';
 import { bindCellEffects } from './cell.actor.ts';
 import { CellDoor } from './cell-door.ts';
+import type { MovesHost } from './cell-export.ts';
 import { CellPlaces } from './cell-places.ts';
 import { cutOffEffects, hasOutcome } from './cut-off.ts';
+import { DaemonPolicies } from './daemon-policies.ts';
 import type { DoubtfulEffect } from './effects.ts';
+import { NodeHealth } from './health.ts';
+import { HostWaits } from './host-waits.ts';
 import { Kernel } from './kernel.ts';
 import type { KernelOptions } from './kernel.ts';
 import { bindLazarusEffects } from './lazarus.actor.ts';
 import { MissionLog } from './mission-log.ts';
-import { endLeftovers } from './processes.ts';
+import { reportFailures } from './failure-reports.ts';
+import { RevivalDoor } from './revival-door.ts';
+import { RevivalFiles } from './revival-files.ts';
+import { RevivalLedger } from './revival-ledger.ts';
+import { rollBackAgent } from './roll-back.ts';
+import { endLeftovers, treeMeans } from './processes.ts';
 import { CellOwnership } from './ownership.ts';
 import { Projector } from './projector.ts';
 import { machineRegistry } from './registry.ts';
+import { RunningConfig } from './running-config.ts';
+import type { Taken } from './running-config.ts';
 import { buildStatus } from './status.ts';
 import type { StatusView } from './status.ts';
 import type { CommittedRecord, SystemLog } from './system.ts';
+import { uncleanCells } from './unclean-cells.ts';
 import { WorkerPool } from './worker-pool.ts';
+import type { WorkerCounts } from './worker-pool.ts';
 
 export { machineRegistry };
 
@@ -49,8 +63,8 @@ export interface NodeOptions {
   missionsDir: string;
   log: SystemLog & { error(fields: Record<string, unknown>, message: string): void };
   version: string;
-  /** Defaults for cells that say nothing. */
-  policies?: Partial<Policies>;
+  /** What the daemon was told. Without it the defaults hold, and no cell is told anything (a visit). */
+  config?: EffectiveConfig;
   /** False: a visit by the command line. Events are taken and files projected, but no effect or worker is started. */
   effects?: boolean;
   /** How long a stop waits for steps in hand, ms. Default 10,000. */
@@ -68,26 +82,37 @@ export interface OpenDoor {
   close(): Promise<void>;
 }
 
+const DRAIN_MS = 10_000;
+
 export class MissionNode {
   readonly layout: MissionsLayout;
   readonly nodeId: string;
   readonly kernel: Kernel;
   readonly places: CellPlaces;
   readonly workers = new LiveWorkers();
+  readonly #waits = new HostWaits();
   readonly startedAt = new Date();
   readonly door: CellDoor;
   readonly projector: Projector;
+  readonly health: NodeHealth;
+  /** What moves of cells need; call them through `move`. */
+  readonly moves: MovesHost;
   readonly #options: NodeOptions;
   readonly #lock: NodeLock;
   readonly #ownership: CellOwnership;
+  readonly #store: CellStore;
+  readonly #revivalDoor: RevivalDoor;
   readonly #pool: WorkerPool;
   readonly #watcher: MissionsWatcher;
   readonly #errorFiles: ErrorFiles;
   readonly #missionLog: MissionLog;
+  readonly #config: RunningConfig;
+  readonly #daemonPolicies: DaemonPolicies;
   #scanned: Promise<void> = Promise.resolve();
   #showing: Promise<void> = Promise.resolve();
   #doors: OpenDoor[] = [];
   #stopping: Promise<void> | undefined;
+  #moving: Promise<unknown> = Promise.resolve();
 
   private constructor(
     options: NodeOptions,
@@ -98,11 +123,17 @@ export class MissionNode {
       kernel: Kernel;
       places: CellPlaces;
       ownership: CellOwnership;
+      store: CellStore;
+      config: RunningConfig;
+      daemonPolicies: DaemonPolicies;
     },
   ) {
     this.#options = options;
     this.#lock = parts.lock;
     this.#ownership = parts.ownership;
+    this.#store = parts.store;
+    this.#config = parts.config;
+    this.#daemonPolicies = parts.daemonPolicies;
     this.layout = parts.layout;
     this.nodeId = parts.nodeId;
     this.kernel = parts.kernel;
@@ -114,6 +145,7 @@ export class MissionNode {
       nodeId,
       log,
       compileCacheDir: join(layout.own, 'compile-cache'),
+      standby: this.config.values.standby_workers,
     });
     this.#errorFiles = new ErrorFiles({ log });
     this.#missionLog = new MissionLog(places, log);
@@ -124,18 +156,45 @@ export class MissionNode {
       log,
       ownership: this.#ownership,
       errorFiles: this.#errorFiles,
-      policies: options.policies ?? {},
+      daemonWord: () => this.#config.word,
       onCell: (_cellId, folder) => this.#watcher.watchCell(folder),
       onChange: (cellId) => this.projector.schedule(cellId),
       onCellGone: (cellId, folder) => this.#cellGone(cellId, folder),
     });
     this.projector = new Projector({ system, places, door: this.door, log });
+    this.moves = {
+      kernel,
+      places,
+      nodeId,
+      log,
+      ownership: this.#ownership,
+      store: this.#store,
+      door: this.door,
+      projector: this.projector,
+      journalFolder: layout.journal,
+      drainMs: options.drainMs ?? DRAIN_MS,
+      flushLogs: () => this.#missionLog.flush(),
+    };
+    const { workers } = this;
+    this.health = new NodeHealth({
+      system,
+      workers,
+      layout,
+      log,
+      config: () => this.config.values,
+    });
     this.#watcher = new MissionsWatcher({
       missionsDir,
       log,
       ...(options.rescanMs === undefined ? {} : { rescanMs: options.rescanMs }),
       onCellDirty: (folder) => void this.door.lookAt(folder),
       onTopLevelChange: (names) => void this.#lookAtTop(names),
+    });
+    this.#revivalDoor = new RevivalDoor({
+      files: new RevivalFiles(layout.revivals),
+      system,
+      log,
+      ...(options.rescanMs === undefined ? {} : { rescanMs: options.rescanMs }),
     });
     system.on('committed', (record) => this.#committed(record));
     system.on('doubt', (effect) => this.#tellDoubt(effect));
@@ -144,6 +203,7 @@ export class MissionNode {
     });
     if (options.effects === false) system.effects.suspend();
     this.#bindEffects();
+    this.#daemonPolicies.attach(system);
   }
 
   /** Accepts work when it resolves. Throws RuntimeError NODE_LOCKED when another node runs on the folder. */
@@ -160,22 +220,40 @@ export class MissionNode {
       places.claimAll();
       makeSystemCell(places);
       const ownership = new CellOwnership(places, nodeId);
+      const config = new RunningConfig(options.config ?? mergeConfig([], null));
+      const daemonPolicies = new DaemonPolicies(options.log);
+      if (options.config) daemonPolicies.set(config.word);
+      const store = new CellStore(places, options.log);
       const kernel = await Kernel.open({
         registry: machineRegistry(),
-        store: new CellStore(places, options.log),
+        store,
         journalFolder: layout.journal,
         indexFile: layout.index,
         uptimeFile: join(layout.own, 'uptime.json'),
         nodeId,
         raiseEpoch: (atLeast) => raiseEpoch(layout.epoch, atLeast),
         log: options.log,
-        beforeWake: (address) => ownership.take(homeCell(address)),
+        beforeWake: (address) => {
+          ownership.take(homeCell(address));
+          daemonPolicies.woke(address);
+        },
+        placeCells: (addresses) => places.confirmAll(addresses),
+        uncleanCells: () => uncleanCells(options.missionsDir, nodeId),
         ...options.kernel,
       });
       ownership.epoch = kernel.system.epoch;
-      const living = [...kernel.system.actors.values()].filter(({ stopped }) => !stopped);
-      places.confirmAll(living.map(({ address }) => address));
-      const node = new MissionNode(options, { lock, layout, nodeId, kernel, places, ownership });
+      const parts = {
+        lock,
+        layout,
+        nodeId,
+        kernel,
+        places,
+        ownership,
+        store,
+        config,
+        daemonPolicies,
+      };
+      const node = new MissionNode(options, parts);
       await node.#begin();
       return node;
     } catch (error) {
@@ -196,15 +274,20 @@ export class MissionNode {
         addresses: () => [...system.actors.values()].filter((a) => a.isShown).map((a) => a.address),
         context: (address) => {
           try {
-            return { context: system.read(address).snapshot.context };
+            const { snapshot } = system.read(address);
+            return { context: snapshot.context, state: snapshot.value };
           } catch (error) {
             return { held: error instanceof Error ? error.message : String(error) };
           }
         },
         pidOf: (cellId, agentId) => this.workers.pidOf(cellId, agentId),
+        healthOf: (cellId, agentId) => this.health.statusOf(cellId, agentId),
+        complaintOf: (cellId, agentId) =>
+          this.#waits.reasonOf(cellId, agentId) ?? this.health.complaintOf(cellId, agentId),
         folderOf: (cellId) => this.places.folderOf(cellId),
         inDoubt: () => system.inDoubt(),
         heldFolders: () => this.door.refused(),
+        config: () => this.configView(),
       },
       {
         state: system.failure ? 'held: journal' : this.#stopping ? 'stopping' : 'running',
@@ -217,9 +300,56 @@ export class MissionNode {
         journal_bytes: this.kernel.journalBytes(),
         committed_lsn: this.kernel.committedLsn(),
         actors: system.actors.size,
+        workers: { ...this.workerCounts(), trees_ended_by: treeMeans() },
         ...(system.failure ? { reason: system.failure.message } : {}),
       },
     );
+  }
+
+  workerCounts(): WorkerCounts {
+    return this.#pool.counts();
+  }
+
+  /** Why no work is taken at present; undefined while it is. */
+  get trouble(): string | undefined {
+    const { failure } = this.kernel.system;
+    if (failure) return `the journal cannot be written: ${failure.message}`;
+    return this.#stopping ? 'the node is stopping' : undefined;
+  }
+
+  /** What is in force. */
+  get config(): EffectiveConfig {
+    return this.#config.inForce;
+  }
+
+  /** What is in force, what waits for a restart, what is wrong with the newest one: for people, nothing secret. */
+  configView(): JsonObject {
+    return this.#config.view();
+  }
+
+  /** Takes over what a running node can; the rest waits for a restart. */
+  applyConfig(next: EffectiveConfig): Taken {
+    const taken = this.#config.take(next);
+    this.#daemonPolicies.set(this.#config.word);
+    this.#pool.setStandby(this.config.values.standby_workers);
+    return taken;
+  }
+
+  /** The newest configuration is no good: the last good one stays in force, and the status says so (P6). */
+  refuseConfig(error: unknown): void {
+    this.#config.refuse(error);
+  }
+
+  /** Cells leave and come one at a time; a stop waits for the one under way. */
+  move<T>(work: () => Promise<T>): Promise<T> {
+    const turn = async (): Promise<T> => {
+      const { trouble } = this;
+      if (trouble !== undefined) throw new RuntimeError(trouble, { code: 'BUSY', retryable: true });
+      return work();
+    };
+    const mine = this.#moving.then(turn, turn);
+    this.#moving = mine;
+    return mine;
   }
 
   /** N3. */
@@ -234,23 +364,33 @@ export class MissionNode {
       this.#scanned = this.door.scanAll().then(() => this.#listCutOff());
       return;
     }
-    this.#doors = (await this.#options.openDoors?.(this)) ?? [];
+    try {
+      this.#doors = (await this.#options.openDoors?.(this)) ?? [];
+    } catch (error) {
+      await this.stop(); // nothing of a node that nobody can reach stays behind
+      throw error;
+    }
     await this.#writeNodeFile();
+    this.#revivalDoor.start();
     void this.kernel.wakeBusy().catch((error: unknown) => {
       this.#options.log.error({ error: String(error) }, 'waking actors failed');
     });
     this.#scanned = this.door.scanAll().catch((error: unknown) => {
       this.#options.log.error({ error: String(error) }, 'first scan failed; the rescan goes on');
     });
+    void this.health.begin(this.#scanned);
   }
 
   async #stop(): Promise<void> {
     const { system } = this.kernel;
+    await this.#moving.catch(() => undefined); // whoever asked for it hears of it
     await this.#watcher.stop();
+    await this.#revivalDoor.stop();
     await this.door.stop();
     await this.#scanned;
+    await this.#daemonPolicies.stop();
     system.effects.suspend();
-    await system.effects.drained('runStep', this.#options.drainMs ?? 10_000);
+    await system.effects.drained('runStep', this.moves.drainMs);
     await system.effects.close();
     await this.#pool.close();
     this.#missionLog.flush();
@@ -261,6 +401,7 @@ export class MissionNode {
     await this.projector.close();
     await this.#errorFiles.stop();
     await Promise.all(this.#doors.map((door) => door.close())); // open until here: a drain can be watched
+    await this.health.close();
     const wasHealthy = system.failure === undefined;
     await this.kernel.close();
     if (wasHealthy) this.#markClean();
@@ -268,13 +409,12 @@ export class MissionNode {
     this.#lock.release();
   }
 
-  /** Cells with a held actor stay unclean: its records are still in our journal alone. */
+  /** Cells with something that is in our journal alone (a held actor, a full disk) stay unclean. */
   #markClean(): void {
     const { actors } = this.kernel.system;
-    const held = new Set<string>();
-    for (const actor of actors.values()) if (actor.hold) held.add(homeCell(actor.address));
+    const unsaved = this.kernel.unsaved();
     this.#ownership.release(
-      (cellId) => (held.has(cellId) ? undefined : actors.get(cellAddress(cellId))?.seq),
+      (cellId) => (unsaved.has(cellId) ? undefined : actors.get(cellAddress(cellId))?.seq),
       this.kernel.system.clock.now().up,
     );
   }
@@ -285,10 +425,19 @@ export class MissionNode {
     const { log } = this.#options;
     const checkpoint = (address: string): Promise<void> => this.kernel.checkpoint(address);
     const begins = (run: RunStepInput): void => this.#showDoubt(run, null);
-    const host = { nodeId, places, workers, checkpoint, begins, log, pool: this.#pool };
-    bindAgentEffects(effects, host);
+    const isCheckpointSound = (address: string): boolean => this.#store.isSound(address);
+    const pool = this.#pool;
+    const about = { nodeId, places, workers, waits: this.#waits };
+    bindAgentEffects(effects, { ...about, checkpoint, isCheckpointSound, begins, log, pool });
     bindCellEffects(effects, { nodeId, places });
-    bindLazarusEffects(effects, this.layout.revivalLedger);
+    const { system } = this.kernel;
+    bindLazarusEffects(effects, {
+      ledger: new RevivalLedger(this.layout.revivalLedger),
+      files: this.#revivalDoor.files,
+      release: ({ cellId, agentId }) => system.release(agentAddress(cellId, agentId)),
+      rollBack: (agent) => rollBackAgent(system, this.#store, agent),
+    });
+    reportFailures(system, log);
   }
 
   #committed(record: CommittedRecord): void {

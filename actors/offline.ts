@@ -5,6 +5,7 @@
  * O1 Nothing is shown as running: there are no pids, and an agent with a task in hand is idle until a node goes on with it.
  * O2 A node that starts meanwhile may drop a segment that was just listed: then everything is read once more.
  * O3 What lies in the folder and was never taken in (a new cell, a dropped file) is shown as waiting for a start.
+ * O4 A cell that may not go on here is shown with the reason, not with what an older state of it was.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -13,8 +14,9 @@ import { hasCode } from '../cells/inside.ts';
 import { missionsLayout } from '../cells/layout.ts';
 import { scanCell } from '../cells/load.ts';
 import { silentLog } from '../cells/log.ts';
+import { isOwn, ownerProblem, readOwner } from '../cells/owner.ts';
 import { scanMissions } from '../cells/scan-missions.ts';
-import { cellAddress } from '../machines/addresses.ts';
+import { cellAddress, homeCell } from '../machines/addresses.ts';
 import { cellFileOf } from '../machines/cell-context.ts';
 import type { CellContext } from '../machines/cell-context.ts';
 import type { Actor } from './actor.ts';
@@ -23,24 +25,30 @@ import { cutOffEffects, hasOutcome } from './cut-off.ts';
 import type { DoubtfulEffect } from './effects.ts';
 import type { ActorState } from './fold.ts';
 import { previewCell } from './preview.ts';
+import { judgeLosses } from './loss-accounting.ts';
 import { findActors, Restorer } from './recovery.ts';
 import type { Found } from './recovery.ts';
 import { machineRegistry } from './registry.ts';
 import { buildStatus } from './status.ts';
+import { uncleanCells } from './unclean-cells.ts';
 import type { NodeInfo, StatusView } from './status.ts';
+import type { JsonObject, JsonValue } from '../machines/json.ts';
 import type { MissionReader } from './control.ts';
+import type { ActorView } from './verbs/verb.ts';
 
 const GOES_ON = 'not running: it goes on at the next `lazarus up`';
+const RETURNS = 'another node had it and left it cleanly: it goes on at the next `lazarus up`';
 const STARTS = 'not taken in yet: it starts at the next `lazarus up`';
 
-/** `node`: what is known of the node that is down. Throws what the file system throws for a folder that may not be read. */
+/** `node`: what is known of the node that is down. `config`: what the next one will be told (see `configView`). Throws what the file system throws for a folder that may not be read. */
 export async function readOffline(
   missionsDir: string,
   node: Partial<NodeInfo> = {},
+  config: JsonObject = {},
 ): Promise<MissionReader> {
   for (let tries = 1; ; tries += 1) {
     try {
-      return await new OfflineMissions(missionsDir, node).load();
+      return await new OfflineMissions(missionsDir, node, config).load();
     } catch (error) {
       if (tries >= 3 || !hasCode(error, 'ENOENT')) throw error; // O2
       if (!isFolder(missionsDir)) throw error;
@@ -51,17 +59,20 @@ export async function readOffline(
 class OfflineMissions implements MissionReader {
   readonly #missionsDir: string;
   readonly #node: Partial<NodeInfo>;
+  readonly #config: JsonObject;
   readonly #places: CellPlaces;
   readonly #registry = machineRegistry();
-  readonly #contexts = new Map<string, { context: unknown } | { held: string }>();
+  readonly #contexts = new Map<string, { context: unknown; state?: unknown } | { held: string }>();
   /** Cells that no node has taken in. */
   readonly #fresh = new Map<string, CellContext>();
   readonly #waiting: { folder: string; reason: string }[] = [];
   readonly #inDoubt: DoubtfulEffect[] = [];
+  #one: (address: string) => ActorState | undefined = () => undefined;
 
-  constructor(missionsDir: string, node: Partial<NodeInfo>) {
+  constructor(missionsDir: string, node: Partial<NodeInfo>, config: JsonObject) {
     this.#missionsDir = missionsDir;
     this.#node = node;
+    this.#config = config;
     this.#places = new CellPlaces(missionsDir);
   }
 
@@ -69,31 +80,77 @@ class OfflineMissions implements MissionReader {
     const layout = missionsLayout(this.#missionsDir);
     this.#places.claimAll();
     const found = findActors({ indexFile: layout.index, journalFolder: layout.journal });
-    this.#places.confirmAll(found.actors.keys());
+    const living = [...found.actors.values()].filter(({ stopped }) => !stopped);
+    this.#places.confirmAll(living.map(({ address }) => address));
+    const store = new CellStore(this.#places, silentLog);
+    const { journal: journalFolder } = layout;
+    const nodeId = readNodeId(layout.nodeId);
+    const unclean = (): Set<string> => uncleanCells(this.#missionsDir, nodeId);
+    judgeLosses(found, { journalFolder, store, uncleanCells: unclean });
     const restorer = new Restorer({
       registry: this.#registry,
-      store: new CellStore(this.#places, silentLog),
-      journalFolder: layout.journal,
+      store,
+      journalFolder,
       log: () => {}, // an older checkpoint serves a reader as well
       beforeWake: () => {},
     });
-    const nodeId = readNodeId(layout.nodeId);
+    this.#one = (address) => {
+      const actor = found.actors.get(address);
+      return actor && !actor.stopped ? this.#fold(restorer, actor) : undefined;
+    };
     const busy = new Set(found.index.actors.filter((a) => a.busy).map((a) => a.address));
+    const estranged = this.#estranged(nodeId);
     for (const actor of found.actors.values()) {
       const isAgent = actor.address.split('/')[2] === 'agent';
-      if (actor.stopped || (isAgent && actor.tail === undefined && !busy.has(actor.address)))
+      if (
+        actor.stopped ||
+        estranged.has(homeCell(actor.address)) ||
+        (isAgent && actor.tail === undefined && !busy.has(actor.address))
+      )
         continue;
       const state = this.#fold(restorer, actor);
       if (state) await this.#lookForDoubt(actor, state, { nodeId, found });
     }
-    await this.#lookForNewcomers();
+    await this.#lookForNewcomers(nodeId);
     return this;
+  }
+
+  /** O4. Cells whose folder another node had, or that were exported: what this journal knows of them is void. */
+  #estranged(nodeId: string): Set<string> {
+    const found = new Set<string>();
+    for (const cellId of this.#places.ids()) {
+      const owner = readOwner(this.#places.folderOf(cellId) as string);
+      if (isOwn(owner, nodeId)) continue;
+      found.add(cellId);
+      const folder = this.#places.folderName(cellId) as string;
+      this.#waiting.push({ folder, reason: ownerProblem(owner, nodeId) ?? RETURNS });
+    }
+    return found;
   }
 
   cell(cellId: string): CellContext | undefined {
     const known = this.#contexts.get(cellAddress(cellId));
     if (known && 'context' in known) return known.context as CellContext;
     return this.#fresh.get(cellId);
+  }
+
+  actor(address: string): ActorView | { held: string } | undefined {
+    const state = this.#one(address);
+    if (state) {
+      const { logic, seq, snapshot, invokes } = state;
+      const value = snapshot.value as JsonValue;
+      return { machine: logic.id, seq, state: value, context: snapshot.context, invokes };
+    }
+    const known = this.#contexts.get(address);
+    return known && 'held' in known ? known : undefined;
+  }
+
+  config(): JsonObject {
+    return this.#config;
+  }
+
+  clock(): undefined {
+    return undefined;
   }
 
   status(): StatusView {
@@ -107,6 +164,7 @@ class OfflineMissions implements MissionReader {
         folderOf: (cellId) => this.#places.folderOf(cellId),
         inDoubt: () => this.#inDoubt,
         heldFolders: () => this.#waiting,
+        config: () => this.#config,
       },
       { state: 'stopped', pid: null, missions: this.#missionsDir, ...this.#node },
     );
@@ -128,7 +186,10 @@ class OfflineMissions implements MissionReader {
   #fold(restorer: Restorer, actor: Actor): ActorState | undefined {
     try {
       const state = restorer.fold(actor);
-      if (state) this.#contexts.set(actor.address, { context: state.snapshot.context });
+      if (state) {
+        const { context, value } = state.snapshot;
+        this.#contexts.set(actor.address, { context, state: value });
+      }
       return state;
     } catch (error) {
       if (hasCode(error, 'ENOENT')) throw error; // O2
@@ -150,7 +211,7 @@ class OfflineMissions implements MissionReader {
   }
 
   /** O3. */
-  async #lookForNewcomers(): Promise<void> {
+  async #lookForNewcomers(nodeId: string): Promise<void> {
     const { cells, drops } = await scanMissions(this.#missionsDir);
     for (const name of drops)
       this.#waiting.push({
@@ -159,6 +220,11 @@ class OfflineMissions implements MissionReader {
       });
     for (const folder of cells) {
       if (this.#places.idOf(folder) !== undefined) continue;
+      const held = ownerProblem(readOwner(join(this.#missionsDir, folder)), nodeId);
+      if (held !== undefined) {
+        this.#waiting.push({ folder, reason: held });
+        continue;
+      }
       const scan = scanCell(join(this.#missionsDir, folder));
       const cellId = scan.changes.find(({ kind }) => kind === 'cell')?.content?.['cell_id'];
       const problem = scan.problems[0];

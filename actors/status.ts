@@ -13,26 +13,37 @@ import {
 } from '../machines/cell-context.ts';
 import type { CellContext } from '../machines/cell-context.ts';
 import { isolationPlan } from '../machines/cell-settle.ts';
+import type { HealthStatus } from '../machines/heartbeats.ts';
 import type { JsonValue } from '../machines/json.ts';
 import type { LazarusContext } from '../machines/lazarus-context.ts';
 import { cellStatus } from '../machines/projection.ts';
 import type { DoubtfulEffect } from './effects.ts';
+import { ofAbsentCell, overruled, revivalView } from './revival-view.ts';
+import type { RevivalView } from './revival-view.ts';
+
+export type { RevivalView } from './revival-view.ts';
 
 /** Where committed state comes from. */
 export interface StateSource {
   addresses(): Iterable<string>;
   /** The committed context; or why the actor is held. */
-  context(address: string): { context: unknown } | { held: string };
+  context(address: string): { context: unknown; state?: unknown } | { held: string };
   /** A live worker's pid, when this process has one. */
   pidOf(cellId: string, agentId: string): number | null;
+  /** By its heartbeats; absent: nobody listens. */
+  healthOf?(cellId: string, agentId: string): HealthStatus | undefined;
+  /** What is to be said against an agent that has not failed: a missed beat, a step without progress, a full disk. */
+  complaintOf?(cellId: string, agentId: string): string | null;
   folderOf(cellId: string): string | undefined;
   inDoubt(): DoubtfulEffect[];
   heldFolders(): { folder: string; reason: string }[];
+  /** What the daemon was told; absent: nobody knows. */
+  config?(): Record<string, JsonValue>;
 }
 
 export interface NodeInfo {
-  /** `unreachable`: it seems to run, but does not answer. */
-  state: 'running' | 'stopping' | 'held: journal' | 'stopped' | 'unreachable';
+  /** `unreachable`: it seems to run, but does not answer. `starting`: it has the folder and takes no work yet. */
+  state: 'starting' | 'running' | 'stopping' | 'held: journal' | 'stopped' | 'unreachable';
   pid: number | null;
   [more: string]: JsonValue;
 }
@@ -54,11 +65,13 @@ export interface AgentStatusView {
   name: string;
   role: string;
   status: string;
-  health: 'healthy' | 'unhealthy' | 'unknown';
+  health: HealthStatus;
   pid: number | null;
   current_task: string | null;
   revivals: number;
   reason: string | null;
+  /** What is not well although it has not failed. */
+  complaint: string | null;
 }
 export interface CellStatusView {
   cell_id: string;
@@ -75,15 +88,6 @@ export interface CellStatusView {
   agents: AgentStatusView[];
   tasks: TaskStatusView[];
   notes: { at: string; text: string }[];
-}
-export interface RevivalView {
-  revival_id: string | null;
-  cell_id: string;
-  agent_id: string;
-  status: 'pending' | 'pending_approval' | 'revived' | 'failed';
-  reason: string;
-  revivals: number;
-  story: string[];
 }
 export interface DoubtView {
   key: string;
@@ -102,18 +106,19 @@ export interface StatusView {
   cells: CellStatusView[];
   held: { what: string; reason: string }[];
   revivals: RevivalView[];
+  /** How many, in all cells. */
+  agents: number;
   pending_revivals: number;
   in_doubt: DoubtView[];
 }
 
 export function buildStatus(source: StateSource, node: NodeInfo): StatusView {
   const cells: CellStatusView[] = [];
-  const revivals: RevivalView[] = [];
+  const cases: { lazarus: LazarusContext; view: RevivalView }[] = [];
   const held = source.heldFolders().map(({ folder, reason }) => ({ what: folder, reason }));
-  const revived = new Map<string, number>();
   const contexts = new Map<string, CellContext>();
   for (const address of source.addresses()) {
-    const [kind, first = '', second, third] = address.split('/');
+    const [kind, first = '', second] = address.split('/');
     const isCell = kind === 'cell' && second === undefined && first !== SYSTEM_CELL_ID;
     const isLazarus = kind === 'system' && first === 'lazarus';
     if (!isCell && !isLazarus && kind === 'cell') continue;
@@ -122,31 +127,44 @@ export function buildStatus(source: StateSource, node: NodeInfo): StatusView {
     else if (isCell) contexts.set(first, found.context as CellContext);
     else if (isLazarus) {
       const lazarus = found.context as LazarusContext;
-      const count = lazarus.history.filter(({ outcome }) => outcome === 'revived').length;
-      revived.set(`${second}/${third}`, count);
-      if (lazarus.count > 0) revivals.push(revivalView(lazarus, count));
+      if (lazarus.count > 0) cases.push({ lazarus, view: revivalView(lazarus, found.state) });
     }
   }
-  for (const [cellId, context] of contexts) cells.push(cellView(cellId, context, source, revived));
+  const lost = new Map(
+    cases.map(({ lazarus, view }) => [
+      `${view.cell_id}/${view.agent_id}`,
+      { revivals: view.revivals, instead: overruled(lazarus, view) },
+    ]),
+  );
+  for (const [cellId, context] of contexts) cells.push(cellView(cellId, context, source, lost));
+  const isHere = new Set([...cells.map(({ cell_id: id }) => id), ...heldCells(held)]);
+  const revivals = cases.map(({ view }) => (isHere.has(view.cell_id) ? view : ofAbsentCell(view)));
   cells.sort((a, b) => (a.cell_id < b.cell_id ? -1 : 1));
   return {
-    running: node.state !== 'stopped',
+    running: node.state !== 'stopped' && node.state !== 'starting',
     node,
-    config: {},
+    config: source.config?.() ?? {},
     parts: { nats: { state: 'off' }, redis: { state: 'off' }, llm: [] },
     cells,
     held,
     revivals,
+    agents: cells.reduce((count, cell) => count + cell.agents.length, 0),
     pending_revivals: revivals.filter(({ status }) => status === 'pending_approval').length,
     in_doubt: source.inDoubt().map(doubtView),
   };
 }
 
+/** Cells whose own actor is held: they are here, and nobody knows more. */
+const heldCells = (held: readonly { what: string }[]): string[] =>
+  held.flatMap(({ what }) => (what.startsWith('cell/') ? [what.slice('cell/'.length)] : []));
+
+type LostAgents = ReadonlyMap<string, { revivals: number; instead: { reason: string } | null }>;
+
 function cellView(
   cellId: string,
   context: CellContext,
   source: StateSource,
-  revived: ReadonlyMap<string, number>,
+  lost: LostAgents,
 ): CellStatusView {
   const file = cellFileOf(context);
   const { level, limits } = isolationPlan(context);
@@ -163,29 +181,38 @@ function cellView(
     agents: Object.entries(context.agents).map(([agentId, agent]) => {
       const { name, role } = agentFileOf(context, agentId);
       const pid = source.pidOf(cellId, agentId);
-      const status = agentStatus(agent);
+      const { revivals = 0, instead = null } = lost.get(`${cellId}/${agentId}`) ?? {};
+      const status = instead === null ? agentStatus(agent) : 'failed';
       return {
         agent_id: agentId,
         name,
         role,
         status,
         pid,
-        health: status === 'failed' ? 'unhealthy' : pid === null ? 'unknown' : 'healthy',
+        health:
+          status === 'failed' ? 'unhealthy' : (source.healthOf?.(cellId, agentId) ?? 'unknown'),
         current_task: agent.currentTask,
-        revivals: revived.get(`${cellId}/${agentId}`) ?? 0,
-        reason: agent.reason,
+        revivals,
+        reason: instead?.reason ?? agent.reason,
+        complaint: status === 'failed' ? null : (source.complaintOf?.(cellId, agentId) ?? null),
       };
     }),
     tasks: Object.entries(context.tasks).map(([taskId, task]) => {
       const { title, priority, steps } = taskFileOf(context, taskId);
       const run = runOf(context, taskId);
+      const agentId = task.assignedTo;
+      const instead =
+        agentId === null || task.status !== 'in_progress'
+          ? null
+          : (lost.get(`${cellId}/${agentId}`)?.instead ?? null);
+      const blocked = instead ? `agent ${agentId} failed: ${instead.reason}` : task.blockedReason;
       return {
         task_id: taskId,
         title,
         priority,
         status: task.status,
         assigned_to: task.assignedTo ?? task.wishedAgent,
-        blocked_reason: run?.doubt ? `in doubt: ${run.doubt}` : task.blockedReason,
+        blocked_reason: run?.doubt ? `in doubt: ${run.doubt}` : blocked,
         steps_done: stepsDoneOf(context, taskId),
         steps_total: steps.length,
         current_step: run?.step ?? null,
@@ -193,28 +220,6 @@ function cellView(
       };
     }),
     notes: context.notes.map(({ at, text }) => ({ at: new Date(at).toISOString(), text })),
-  };
-}
-
-function revivalView(lazarus: LazarusContext, revivals: number): RevivalView {
-  const { revivalId, cellId, agentId, outcome, current, story, reason } = lazarus;
-  const last = lazarus.history.at(-1);
-  const status =
-    outcome === 'asking'
-      ? 'pending_approval'
-      : outcome === 'revived' || (revivalId === null && last?.outcome === 'revived')
-        ? 'revived'
-        : outcome === null && revivalId !== null
-          ? 'pending'
-          : 'failed';
-  return {
-    revival_id: revivalId ?? last?.revivalId ?? null,
-    cell_id: cellId,
-    agent_id: agentId,
-    status,
-    reason: current?.failure.message ?? last?.signature ?? reason,
-    revivals,
-    story,
   };
 }
 

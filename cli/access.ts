@@ -6,11 +6,12 @@
  * W2 Changing something visits: a node is started under the lock that starts no effects, does the one thing, and stops.
  * W3 A node that is just starting or stopping holds the lock and does not answer: it is waited for, within a bound.
  */
-import { readFileSync } from 'node:fs';
+import { readFileSync, realpathSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { callVerb } from '../bus/control-client.ts';
 import { missionsLayout } from '../cells/layout.ts';
+import { isLocked } from '../cells/lock.ts';
 import { RuntimeError } from '../machines/errors.ts';
 import type { JsonValue } from '../machines/json.ts';
 import type { NodeInfo } from '../actors/status.ts';
@@ -21,11 +22,18 @@ import { VERSION } from './version.ts';
 const WAIT_FOR_NODE_MS = 10_000;
 /** A node that takes the connection and says nothing for so long is shown as unreachable. */
 const READ_TIMEOUT_MS = 10_000;
+const MOVE_TIMEOUT_MS = 3_600_000;
+const STARTING: Partial<NodeInfo> = {
+  state: 'starting',
+  reason:
+    'the lock is held and nobody answers yet: a node replays its journal, or a command is at work',
+};
 
 interface NodeFile {
   pid: number;
   version: string;
   control: string;
+  missions?: string;
 }
 
 /** What node.json says; undefined when there is none, or it names no socket. */
@@ -45,9 +53,19 @@ export function readNodeFile({ dir }: Missions): NodeFile | undefined {
   try {
     const file = JSON.parse(text) as Partial<NodeFile>;
     if (typeof file.pid !== 'number' || typeof file.control !== 'string') return undefined;
+    if (isElsewhere(file.missions, dir)) return undefined; // copied with its folder: that node runs on the original
     return { version: '', ...file } as NodeFile;
   } catch {
     return undefined; // damaged by hand: the lock tells whether somebody runs
+  }
+}
+
+/** A folder that a container or another host knows under a name of its own is not told from a copy: it is taken as it says. */
+function isElsewhere(missions: string | undefined, dir: string): boolean {
+  try {
+    return missions !== undefined && realpathSync(missions) !== realpathSync(dir);
+  } catch {
+    return false; // no such folder here
   }
 }
 
@@ -63,11 +81,14 @@ export async function read(missions: Missions, verb: string, input: JsonValue): 
       found = whyNotAnswered(error, node);
     }
   }
-  const [{ readOffline }, { readVerb }] = await Promise.all([
+  if (found.state === undefined && isLocked(missionsLayout(missions.dir).lock)) found = STARTING;
+  const [{ readOffline }, { readVerb }, { plannedConfig }] = await Promise.all([
     import('../actors/offline.ts'),
     import('../actors/control.ts'),
+    import('./config-source.ts'),
   ]);
-  const reader = await readOffline(missions.dir, { version: VERSION, ...found });
+  const known = { version: VERSION, ...found };
+  const reader = await readOffline(missions.dir, known, await plannedConfig());
   return readVerb(reader, verb, input);
 }
 
@@ -83,7 +104,7 @@ export async function write(
   for (;;) {
     try {
       const node = readNodeFile(missions);
-      if (node) return await callVerb(node.control, verb, signed);
+      if (node) return await callVerb(node.control, verb, signed, patienceFor(verb));
     } catch (error) {
       if (!isCode(error, 'NOT_RUNNING')) throw error;
     }
@@ -100,6 +121,10 @@ export async function write(
     }
   }
 }
+
+/** A mission that moves is copied, file by file. */
+const patienceFor = (verb: string): { timeoutMs?: number } =>
+  verb === 'cell.export' || verb === 'cell.import' ? { timeoutMs: MOVE_TIMEOUT_MS } : {};
 
 async function visit(missions: Missions, verb: string, input: JsonValue): Promise<JsonValue> {
   const [{ MissionNode }, { runVerb }, { stderrLog }] = await Promise.all([

@@ -7,6 +7,7 @@ import type { NewCell, NewFile } from '../cells/create.ts';
 import { planBytes } from '../cells/drop-plan.ts';
 import { cellPath } from '../cells/layout.ts';
 import { readCellFile } from '../cells/load.ts';
+import { freshFiles } from '../cells/model.ts';
 import { RuntimeError } from '../machines/errors.ts';
 import type { JsonObject } from '../machines/json.ts';
 import { whoAsks } from './access.ts';
@@ -90,7 +91,13 @@ function fromFolder(path: string, wish: Wish): NewCell {
       code: 'INVALID_ARGUMENT',
       hint: 'Name the folder of a mission, or a file that holds a whole one.',
     });
-  return { ...cellOf(read.content, wish), from: path };
+  const { files, problems } = freshFiles(path);
+  const [problem] = problems;
+  if (problem) throw invalid(join(path, problem.path), problem.problems);
+  const rest = files.filter((file) => file.path !== cellPath.cell);
+  const made = cellOf(read.content, wish);
+  const others = rest.map((file) => fileOf(file.path, file.content));
+  return { ...made, files: [...made.files, ...others], from: path };
 }
 
 function basic(wish: Wish): NewCell {
@@ -116,7 +123,7 @@ function empty(wish: Wish): NewCell {
 }
 
 function cellOf(model: JsonObject, wish: Wish): NewCell {
-  const { _rev: _, ...content } = model;
+  const { _rev: _, status_reason: __, ...content } = model;
   const cellId = wish.id ?? randomUUID();
   const cell: JsonObject = {
     $schema: 'https://lazarus.dev/schemas/cell.json',

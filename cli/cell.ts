@@ -5,6 +5,7 @@ import { isJsonObject } from '../machines/json.ts';
 import type { JsonObject, JsonValue } from '../machines/json.ts';
 import type { CellStatusView } from '../actors/status.ts';
 import { read, write } from './access.ts';
+import { exportOne, importOne } from './cell-moves.ts';
 import { act, group, verb } from './command.ts';
 import { chooseMissions } from './missions.ts';
 import { MISUSED, show } from './output.ts';
@@ -12,20 +13,26 @@ import { cellLines } from './status-view.ts';
 import { brief, paint, table } from './terminal.ts';
 
 export function command(): Command {
-  return group('cell', 'Create, list, show, pause, resume, cancel, validate missions.', [
-    create(),
-    list(),
-    showOne(),
-    asking('pause', 'Stops giving out work; steps under way finish.'),
-    asking('resume', 'Leaves a pause, or begins again after a timeout or a cancellation.'),
-    asking('cancel', 'Ends the mission as failed; nothing of it runs on.').option(
-      '--reason <text>',
-      'why, for the record',
-    ),
-    confirm(),
-    release(),
-    validateOne(),
-  ]);
+  return group(
+    'cell',
+    'Create, list, show, pause, resume, cancel, export, import, validate missions.',
+    [
+      create(),
+      list(),
+      showOne(),
+      asking('pause', 'Stops giving out work; steps under way finish.'),
+      asking('resume', 'Leaves a pause, or begins again after a timeout or a cancellation.'),
+      asking('cancel', 'Ends the mission as failed; nothing of it runs on.').option(
+        '--reason <text>',
+        'why, for the record',
+      ),
+      confirm(),
+      release(),
+      exportOne(),
+      importOne(),
+      validateOne(),
+    ],
+  );
 }
 
 interface CreateFlags {
@@ -164,7 +171,7 @@ function confirm(): Command {
 function release(): Command {
   const releasing = verb(
     'release',
-    'Lets a held actor go on once its fault is mended.',
+    'Lets a held actor go on: its fault is mended, or you accept that what is lost is lost.',
     'lazarus cell release cell/5c0e6e08-6d3f-4b6e-9d0c-3f1f6d1c2b7a',
   ).argument('<address>', 'its address, as the status shows it');
   return act(releasing, async ([address = ''], flags) => {

@@ -22,6 +22,12 @@ export function verb(name: string, summary: string, example: string): Command {
     );
 }
 
+/** For verbs to which it matters beyond where the missions are. */
+export const CONFIG_OPTION: [string, string] = [
+  '--config <file>',
+  'the configuration (default: $LAZARUS_CONFIG, else ~/.lazarus/config.json; none: no file)',
+];
+
 /** Verbs that belong together: `lazarus cell ...`. */
 export function group(name: string, summary: string, verbs: Command[]): Command {
   const command = new Command(name).summary(summary).description(summary);

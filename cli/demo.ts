@@ -47,7 +47,8 @@ export async function demo({ stay, missions: option, json }: DemoOptions): Promi
   try {
     view.note(`missions folder: ${missions.dir} (${missions.because})`);
     if (!isShow) view.note('it holds missions already: they run, and the demo is not added');
-    node = await NodeProcess.start(missions, signal);
+    // What is shown must not depend on how this user's own daemon is configured; what stays up is that daemon.
+    node = await NodeProcess.start(missions, signal, stay ? [] : ['--config', 'none']);
     view.note(`a node runs on it, pid ${node.pid}`);
     const stage = { missions: missions.dir, template: TEMPLATE, node, view, signal };
     if (isShow) {

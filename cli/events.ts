@@ -89,12 +89,17 @@ function* past(missions: Missions, view: StatusView, cellId: string | undefined)
   const current = [...shared(missions, { from: 0, to })];
   const first = current[0]?.lsn ?? Infinity;
   const copied = folders.flatMap(({ path }) =>
-    path === null ? [] : [...readCellCopy(path)].filter(({ lsn }) => lsn < first && lsn <= to),
+    path === null
+      ? []
+      : [...readCellCopy(path)].filter(({ lsn, sealed }) => sealed || (lsn < first && lsn <= to)),
   );
+  // What came with a folder from another node counts on from other lsns: it is older than all that is our own.
+  const older = copied.filter(({ sealed }) => sealed);
+  const own = copied.filter(({ sealed }) => !sealed).toSorted((a, b) => a.lsn - b.lsn);
   const seen = new Set<string>();
-  for (const record of copied.toSorted((a, b) => a.lsn - b.lsn)) {
+  for (const record of [...older, ...own]) {
     const name = `${record.address} ${decodeRecord(record.line).n}`;
-    if (seen.has(name)) continue; // a copy that came with its folder from another node counts on from other lsns
+    if (seen.has(name)) continue;
     seen.add(name);
     yield record;
   }

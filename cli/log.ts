@@ -4,34 +4,11 @@
  */
 import { pino } from 'pino';
 import type { DestinationStream, Logger } from 'pino';
-import { RuntimeError } from '../machines/errors.ts';
 
 export type Log = Logger;
 
-/** pino's names, and those of Python's logging, which older configurations have. */
-const LEVELS: Record<string, string> = {
-  trace: 'trace',
-  debug: 'debug',
-  info: 'info',
-  warn: 'warn',
-  warning: 'warn',
-  error: 'error',
-  critical: 'fatal',
-  fatal: 'fatal',
-  silent: 'silent',
-};
-
+/** For help texts; machines/daemon-config.ts has all that are understood. */
 export const LEVEL_NAMES = 'debug, info, warning, error, critical';
-
-/** Throws RuntimeError INVALID_ARGUMENT. */
-export function levelOf(text: string): string {
-  const level = LEVELS[text.toLowerCase()];
-  if (level !== undefined) return level;
-  throw new RuntimeError(`there is no log level ${text}`, {
-    code: 'INVALID_ARGUMENT',
-    hint: `There is ${LEVEL_NAMES}.`,
-  });
-}
 
 const SECRETS = ['token', 'password', 'authorization', 'api_key', 'apiKey', 'secret'];
 const options = (level: string) => ({

@@ -4,6 +4,7 @@
  */
 import { Command, CommanderError } from 'commander';
 import { RuntimeError } from '../machines/errors.ts';
+import { translateOldFlags } from './old-flags.ts';
 import { DONE, MISUSED, tell } from './output.ts';
 import { attachLauncher } from './signals.ts';
 import { VERSION } from './version.ts';
@@ -24,11 +25,11 @@ const ENTRIES: Record<string, Entry> = {
     load: () => import('./status.ts'),
   },
   cell: {
-    summary: 'Create, list, show, pause, resume, cancel, validate missions.',
+    summary: 'Create, list, show, pause, resume, cancel, export, import, validate missions.',
     load: () => import('./cell.ts'),
   },
   agent: {
-    summary: 'Add, pause, resume, kill, revive agents.',
+    summary: 'Add, show, pause, resume, kill, revive agents.',
     load: () => import('./agent.ts'),
   },
   task: { summary: 'Add, retry, cancel tasks.', load: () => import('./task.ts') },
@@ -36,12 +37,33 @@ const ENTRIES: Record<string, Entry> = {
     summary: 'Steps that may have run: list them, say how they ended.',
     load: () => import('./doubt.ts'),
   },
+  revivals: {
+    summary: 'Failed agents: what Lazarus does about them, what it asks you.',
+    load: () => import('./revivals.ts'),
+  },
   logs: { summary: 'What happened, for people.', load: () => import('./logs.ts') },
   events: { summary: 'What happened, record by record.', load: () => import('./events.ts') },
+  config: {
+    summary: 'The configuration of the daemon: make one, see what holds and why.',
+    load: () => import('./config.ts'),
+  },
+  doctor: {
+    summary: 'What this host can do, what is missing, and the command that mends it.',
+    load: () => import('./doctor.ts'),
+  },
+  why: {
+    summary: 'Why something is as it is, what comes next, what it needs from you.',
+    load: () => import('./why.ts'),
+  },
+  fsck: {
+    summary: 'Checks what is on disk against what is promised.',
+    load: () => import('./fsck.ts'),
+  },
 };
 
 /** Sets the exit status; never rejects. */
-export async function main(argv: string[]): Promise<void> {
+export async function main(words: string[]): Promise<void> {
+  const argv = translateOldFlags(words);
   attachLauncher();
   endQuietlyWithoutReader();
   const json = argv.includes('--json');
@@ -86,7 +108,9 @@ function throwInsteadOfExit(command: Command): void {
 function misuse(error: CommanderError, argv: readonly string[]): RuntimeError {
   const message = error.message.replace(/^error: /, '').replaceAll('\n', ' ');
   const words = argv.filter((word) => /^[a-z]+$/.test(word));
-  const isFamily = ['cell', 'agent', 'task', 'doubt'].includes(words[0] ?? '');
+  const isFamily = ['cell', 'agent', 'task', 'doubt', 'revivals', 'config'].includes(
+    words[0] ?? '',
+  );
   const depth = isFamily && error.code !== 'commander.unknownCommand' ? 2 : 1;
   const known = words[0] !== undefined && Object.hasOwn(ENTRIES, words[0]);
   const verb = known ? ` ${words.slice(0, depth).join(' ')}` : '';

@@ -1,6 +1,12 @@
-/** Which missions folder a verb speaks of: `--missions`, else LAZARUS_MISSIONS, else `/var/missions`, else `./var/missions`. */
+/**
+ * Which missions folder a verb speaks of: `--missions`, else LAZARUS_MISSIONS, else `missions_path` of the daemon's
+ * configuration, else `/var/missions`, else `./var/missions`.
+ */
 import { accessSync, constants, mkdirSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
+import { configPlace, configuredMissions } from '../cells/config-place.ts';
+import type { ConfigPlace } from '../cells/config-place.ts';
+import { SYSTEM_MISSIONS } from '../machines/daemon-config.ts';
 import { RuntimeError } from '../machines/errors.ts';
 
 export interface Missions {
@@ -10,22 +16,31 @@ export interface Missions {
   because: string;
 }
 
-const SYSTEM_WIDE = '/var/missions';
+const SYSTEM_WIDE = SYSTEM_MISSIONS;
 const LOCAL = 'var/missions';
 
-/** Makes nothing: for verbs that only look, and for those that say themselves what they make. */
-export function chooseMissions(option: string | undefined): Missions {
+/**
+ * Makes nothing: for verbs that only look, and for those that say themselves what they make. Throws FILE_INVALID when there
+ * is a configuration and it cannot be understood: another folder would be another node.
+ */
+export function chooseMissions(
+  option: string | undefined,
+  config = configPlace(undefined, process.env),
+): Missions {
   if (option) return { dir: resolve(option), because: 'named by --missions' };
   const variable = process.env['LAZARUS_MISSIONS'];
   if (variable) return { dir: resolve(variable), because: 'named by LAZARUS_MISSIONS' };
+  const configured = configuredMissions(config);
+  if (configured !== undefined && configured !== SYSTEM_WIDE)
+    return { dir: configured, because: `missions_path of ${config.file}` };
   const dir = isUsable(SYSTEM_WIDE) ? SYSTEM_WIDE : resolve(LOCAL);
   if (dir === SYSTEM_WIDE) return { dir, because: 'the default' };
   return { dir, because: `${SYSTEM_WIDE} cannot be used by this user` };
 }
 
 /** For verbs that begin something. Throws INVALID_ARGUMENT when the folder cannot be made. */
-export function makeMissions(option: string | undefined): Missions {
-  const missions = chooseMissions(option);
+export function makeMissions(option: string | undefined, config?: ConfigPlace): Missions {
+  const missions = chooseMissions(option, config);
   try {
     mkdirSync(missions.dir, { recursive: true });
     return missions;

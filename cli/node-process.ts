@@ -47,10 +47,17 @@ export class NodeProcess {
       if (stream) createInterface({ input: stream }).on('line', (line) => this.#heard(line));
   }
 
-  /** Resolves when it accepts work. Throws RuntimeError NOT_RUNNING with what it said when it does not come up. */
-  static async start(missions: Missions, signal: AbortSignal): Promise<NodeProcess> {
+  /**
+   * Resolves when it accepts work. `more`: options of `up`. Throws RuntimeError NOT_RUNNING with what it said when it does
+   * not come up.
+   */
+  static async start(
+    missions: Missions,
+    signal: AbortSignal,
+    more: readonly string[] = [],
+  ): Promise<NodeProcess> {
     const launcher = join(ROOT, 'bin/lazarus');
-    const up = [launcher, 'up', '--missions', missions.dir, '--log-level', 'WARNING'];
+    const up = [launcher, 'up', '--missions', missions.dir, '--log-level', 'WARNING', ...more];
     const child = spawn(process.execPath, [...process.execArgv, ...up], {
       detached: true, // B1
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'], // B2

@@ -2,8 +2,9 @@
 import type { Command } from 'commander';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { StatusView } from '../actors/status.ts';
+import { configPlace } from '../cells/config-place.ts';
 import { read } from './access.ts';
-import { act, verb } from './command.ts';
+import { act, CONFIG_OPTION, verb } from './command.ts';
 import { chooseMissions } from './missions.ts';
 import type { Missions } from './missions.ts';
 import { DONE, print, show } from './output.ts';
@@ -20,9 +21,11 @@ export function command(): Command {
     'status',
     'What runs, what is stuck and why, what waits for you.',
     'lazarus status\nlazarus status --watch',
-  ).option('-w, --watch', 'go on: a live table in a terminal, one line for each change in a pipe');
-  return act<{ watch?: boolean }>(status, async (_args, flags) => {
-    const missions = chooseMissions(flags.missions);
+  )
+    .option(...CONFIG_OPTION)
+    .option('-w, --watch', 'go on: a live table in a terminal, one line for each change in a pipe');
+  return act<{ config?: string; watch?: boolean }>(status, async (_args, flags) => {
+    const missions = chooseMissions(flags.missions, configPlace(flags.config, process.env));
     if (flags.watch) return watch(missions, flags);
     const view = await readStatus(missions);
     show(flags, view as never, () => statusLines(view));

@@ -5,13 +5,20 @@ import type { Command } from 'commander';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { controlSocketPath } from '../bus/control-socket.ts';
 import { openControlDoor } from '../actors/control-door.ts';
+import { openHttpDoor } from '../actors/http-door.ts';
 import { describeEvent } from '../actors/mission-log.ts';
 import { MissionNode } from '../actors/node.ts';
+import type { OpenDoor } from '../actors/node.ts';
 import { missionsLayout } from '../cells/layout.ts';
+import { httpAddress, isAskedFor } from '../machines/daemon-config.ts';
+import type { EffectiveConfig } from '../machines/daemon-config.ts';
 import { RuntimeError } from '../machines/errors.ts';
 import { readNodeFile } from './access.ts';
-import { act, verb } from './command.ts';
-import { LEVEL_NAMES, levelOf, stdoutLog } from './log.ts';
+import { act, CONFIG_OPTION, verb } from './command.ts';
+import { configSource, followConfig } from './config-source.ts';
+import { loadForStart, pinoLevel } from './config-source.ts';
+import type { ConfigFlags, ConfigSource, Loaded } from './config-source.ts';
+import { LEVEL_NAMES, stdoutLog } from './log.ts';
 import type { Log } from './log.ts';
 import { makeMissions } from './missions.ts';
 import type { Missions } from './missions.ts';
@@ -28,15 +35,25 @@ export function command(): Command {
     'up',
     'Run the missions of a folder until stopped.',
     'lazarus up --missions ./var/missions',
-  ).option('--log-level <level>', `one of ${LEVEL_NAMES}`, 'info');
-  return act<{ logLevel: string }>(up, async (_args, flags) => {
-    const level = levelOf(flags.logLevel);
-    return runNode(makeMissions(flags.missions), level, flags);
+  )
+    .option(...CONFIG_OPTION)
+    .option('--http <address>', 'HOST:PORT of the HTTP gateway, or off (default: 127.0.0.1:8080)')
+    .option('--log-level <level>', `one of ${LEVEL_NAMES} (default: info)`);
+  return act<ConfigFlags>(up, async (_args, flags) => {
+    const source = configSource(flags);
+    const loaded = await loadForStart(source);
+    return runNode(makeMissions(flags.missions, source.place), { source, ...loaded }, flags);
   });
 }
 
-export async function runNode(missions: Missions, level: string, flags: Flags): Promise<number> {
-  const log = await stdoutLog(level, flags);
+type Configured = Loaded & { source: ConfigSource };
+
+async function runNode(
+  missions: Missions,
+  { source, config, seen }: Configured,
+  flags: Flags,
+): Promise<number> {
+  const log = await stdoutLog(pinoLevel(config), flags);
   const stopping = Promise.withResolvers<void>();
   onStop((signal, times) => {
     if (times > 1) process.exit(statusOf(signal));
@@ -46,7 +63,8 @@ export async function runNode(missions: Missions, level: string, flags: Flags): 
     );
     stopping.resolve();
   });
-  const node = await startNode(missions, log);
+  const node = await startNode(missions, config, log);
+  const following = followConfig(node, log, source, seen);
   sayWhatHappens(node, log);
   log.info(
     {
@@ -55,17 +73,23 @@ export async function runNode(missions: Missions, level: string, flags: Flags): 
       pid: process.pid,
       control: controlSocketPath(missionsLayout(missions.dir).own),
       version: VERSION,
+      config: source.place.file,
       drop_a_mission: `cp examples/hello.json ${missions.dir}/`,
     },
     'node runs: a mission dropped into the missions folder starts at once',
   );
   await stopping.promise;
+  following?.stop();
   await node.stop();
   log.info({ missions: missions.dir }, 'node stopped cleanly');
   process.exit(DONE);
 }
 
-async function startNode(missions: Missions, log: Log): Promise<MissionNode> {
+async function startNode(
+  missions: Missions,
+  config: EffectiveConfig,
+  log: Log,
+): Promise<MissionNode> {
   const deadline = performance.now() + LOCK_PATIENCE_MS;
   for (;;) {
     try {
@@ -73,13 +97,35 @@ async function startNode(missions: Missions, log: Log): Promise<MissionNode> {
         missionsDir: missions.dir,
         log,
         version: VERSION,
-        openDoors: async (node) => [await openControlDoor(node, log)],
+        config,
+        openDoors: (node) => openDoors(node, config, log),
       });
     } catch (error) {
       const isLocked = error instanceof RuntimeError && error.code === 'NODE_LOCKED';
       if (!isLocked || performance.now() > deadline || isHeldByAnother(missions)) throw error;
       await sleep(50);
     }
+  }
+}
+
+/** All of them or none. Throws RuntimeError CONFLICT when an address that was asked for cannot be had. */
+async function openDoors(
+  node: MissionNode,
+  config: EffectiveConfig,
+  log: Log,
+): Promise<OpenDoor[]> {
+  const doors: OpenDoor[] = [];
+  const address = httpAddress(config.values.http);
+  try {
+    if (address !== undefined && address !== 'off')
+      doors.push(
+        await openHttpDoor(node, { ...address, isAskedFor: isAskedFor(config, 'http'), log }),
+      );
+    doors.push(await openControlDoor(node, log));
+    return doors;
+  } catch (error) {
+    await Promise.all(doors.map((door) => door.close()));
+    throw error;
   }
 }
 

@@ -1,9 +1,10 @@
 /** Verbs by which a person asks a cell, an agent or a task for something. The machines decide; a refusal is their error. */
-import { agentAddress, cellAddress, lazarusAddress } from '../../machines/addresses.ts';
+import { cellAddress, homeCell } from '../../machines/addresses.ts';
 import type { CellEvent } from '../../machines/events.ts';
 import { RuntimeError } from '../../machines/errors.ts';
 import { asJsonObject } from '../../machines/json.ts';
 import type { JsonObject } from '../../machines/json.ts';
+import { resync } from '../go-on-behind.ts';
 import type { MissionNode } from '../node.ts';
 import { resolveCell, resolveMember } from './ids.ts';
 import type { Member } from './ids.ts';
@@ -38,11 +39,6 @@ export const requestVerbs: WritingVerb[] = [
     input: inputOf(['agent'], ['by']),
     run: killAgent,
   },
-  {
-    ...described('agent.revive', 'Brings back an agent whose worker is lost, whatever its policy.'),
-    input: inputOf(['agent'], ['by']),
-    run: reviveAgent,
-  },
   taskRequest('retry', 'Tries a failed task again.', (taskId) => ({ type: 'task.retry', taskId })),
   taskRequest('cancel', 'Ends a task as failed.', (taskId, input) => ({
     type: 'task.cancel',
@@ -59,7 +55,10 @@ export const requestVerbs: WritingVerb[] = [
     },
   },
   {
-    ...described('actor.release', 'Lets a held actor go on once its fault is mended.'),
+    ...described(
+      'actor.release',
+      'Lets a held actor go on: its fault is mended, or its loss accepted.',
+    ),
     remote: false,
     input: inputOf(['address'], ['by']),
     run: releaseActor,
@@ -134,25 +133,6 @@ async function killAgent(node: MissionNode, { agent = '' }: VerbInput): Promise<
   return { cell_id: member.cellId, agent_id: member.id, pid: worker.pid };
 }
 
-async function reviveAgent(
-  node: MissionNode,
-  { agent = '', ...rest }: VerbInput,
-): Promise<JsonObject> {
-  const member = resolveMember(node.status(), 'agent', agent);
-  const { system } = node.kernel;
-  const address = lazarusAddress(member.cellId, member.id);
-  if (!system.has(address) || !system.has(agentAddress(member.cellId, member.id)))
-    throw new RuntimeError(`agent ${member.id} has not failed; there is nothing to revive`, {
-      code: 'CONFLICT',
-      hint: 'A paused agent goes on with `lazarus agent resume`.',
-    });
-  await system.send(address, { type: 'revival.approve', by: byOf(rest) });
-  const revival = node
-    .status()
-    .revivals.find(({ cell_id: id, agent_id: name }) => id === member.cellId && name === member.id);
-  return { ...agentResult(node, member), revival_id: revival?.revival_id ?? null };
-}
-
 async function releaseActor(node: MissionNode, { address = '' }: VerbInput): Promise<JsonObject> {
   const { system } = node.kernel;
   const actor = system.actors.get(address);
@@ -161,11 +141,15 @@ async function releaseActor(node: MissionNode, { address = '' }: VerbInput): Pro
       code: 'ACTOR_UNKNOWN',
       hint: 'Held actors stand in `lazarus status`.',
     });
-  if (actor.hold === undefined)
+  if (actor.hold === undefined && actor.lost === undefined)
     throw new RuntimeError(`${address} is not held; there is nothing to release`, {
       code: 'CONFLICT',
     });
-  await system.release(address);
+  const wasLost = actor.lost !== undefined || actor.hold?.code === 'JOURNAL_CORRUPT';
+  await system.release(address, { acceptLoss: true });
+  const cellId = homeCell(address);
+  const dir = address.startsWith('cell/') ? node.places.folderOf(cellId) : undefined;
+  if (wasLost && dir !== undefined) await resync(system, { cellId, dir });
   return { address, released: true };
 }
 

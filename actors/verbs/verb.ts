@@ -1,14 +1,37 @@
 /** What a verb is: named, described and checked once, then served by every door (command line, socket, bus). */
 import type { CellContext } from '../../machines/cell-context.ts';
 import type { JsonObject, JsonValue } from '../../machines/json.ts';
+import type { Invokes } from '../../machines/persisted.ts';
+import type { Instant } from '../clock.ts';
+import type { HealthReport } from '../health-report.ts';
 import type { MissionNode } from '../node.ts';
 import type { StatusView } from '../status.ts';
+
+/** One actor as of the last commit. */
+export interface ActorView {
+  /** `agent@1` */
+  machine: string;
+  seq: number;
+  /** The machine's state, as XState writes it. */
+  state: JsonValue;
+  context: unknown;
+  /** Effects and timers it waits for, by invoke id. */
+  invokes: Invokes;
+}
 
 /** Committed state, of a node that runs (in this process) or of a folder that none runs on (offline.ts). */
 export interface MissionReader {
   status(): StatusView;
+  /** What the daemon was told; see `configView`. */
+  config(): JsonObject;
   /** What a cell knows; undefined when there is no such cell, or it cannot be read. */
   cell(cellId: string): CellContext | undefined;
+  /** One actor, or why it is held; undefined when none lives there. */
+  actor(address: string): ActorView | { held: string } | undefined;
+  /** Undefined while no node runs: running time stands still then. */
+  clock(): Instant | undefined;
+  /** The health of all agents, where somebody listens to them. */
+  health?(): HealthReport | undefined;
 }
 
 /** What a door may hand in: checked against `input` before `run` sees it. */
@@ -42,7 +65,16 @@ const MEANINGS = {
   task: 'task_id, or <cell_id>/<task_id> when several cells have one of that name',
   doubt: 'key of the effect, or the task (<cell_id>/<task_id>) whose step is in doubt',
   address: 'address of an actor, as the status shows it: cell/<cell_id>',
+  revival:
+    'id of a revival, <cell_id>/<agent_id>, or the agent_id when only one agent of that name ever failed',
+  choice: 'retry (default), previous_checkpoint, or substitute',
+  substitute: 'agent_id of the agent that takes the task over',
   name: 'name of the success criterion, as cell.json has it',
+  subject:
+    'a task, an agent or a mission (<cell_id>/<id>), the id of a revival, the address of an actor, the key of an effect, or <address>#<seq>',
+  path: "absolute path of a mission's folder",
+  to: 'absolute path for the copy: a folder to put it into, or a new name',
+  accept_loss: '`yes`: go on though newer records are elsewhere',
   reason: 'why, for the record',
   by: 'who asks, for the record',
 } as const;

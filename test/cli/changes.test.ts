@@ -18,6 +18,7 @@ const AGENT: AgentStatusView = {
   current_task: 'build',
   revivals: 0,
   reason: null,
+  complaint: null,
 };
 const TASK: TaskStatusView = {
   task_id: 'build',
@@ -70,6 +71,7 @@ function status({ agent, task, cell, view }: Changed = {}): StatusView {
     ],
     held: [],
     revivals: [],
+    agents: 1,
     pending_revivals: 0,
     in_doubt: [],
     ...view,

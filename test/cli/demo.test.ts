@@ -22,7 +22,7 @@ interface Running {
 function lazarus(...args: string[]): Running {
   const child = spawn(process.execPath, [QUIET, LAUNCHER, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, LAZARUS_LAUNCHED: '1' }, // this very process, not one that it would start
+    env: { ...process.env, LAZARUS_CONFIG: 'none', LAZARUS_LAUNCHED: '1' }, // this very process, not one that it would start
   });
   const said = { out: '', err: '' };
   child.stdout.on('data', (chunk: Buffer) => void (said.out += chunk.toString()));

@@ -29,7 +29,9 @@ describe('lazarus up', () => {
     });
     const node = await up(missions);
     const file = readJson(nodeFileOf(missions));
-    expect(file).toMatchObject({ pid: node.child.pid, missions, nats: null, http: null });
+    const http = expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+$/) as string;
+    expect(file).toMatchObject({ pid: node.child.pid, missions, nats: null, http });
+    expect(modeOf(file['http_token_file'] as string)).toBe(0o600);
     expect(modeOf(nodeFileOf(missions))).toBe(0o600);
     expect(modeOf(file['control'] as string)).toBe(0o600);
     await eventually(() => expect(existsSync(join(cell, 'artifacts/ran.txt'))).toBe(true));
@@ -102,6 +104,40 @@ describe('lazarus up', () => {
     const { code, err } = await lazarus(join(missions, 'file/below'), 'up');
     expect(code).toBe(2);
     expect(err).toContain(join(missions, 'file/below'));
+  });
+});
+
+describe('its HTTP gateway', () => {
+  test('answers where node.json says, and with --http off there is none', async () => {
+    const missions = missionsFolder();
+    const node = await up(missions);
+    const { http } = readJson(nodeFileOf(missions)) as { http: string };
+    const headers = { 'content-type': 'application/x-www-form-urlencoded' }; // as curl -d sends it
+    const body = '{"metadata": {"role": "lead"}}';
+    const beat = await fetch(`${http}/heartbeat/agent_001`, { method: 'POST', headers, body });
+    expect(await beat.json()).toMatchObject({ status: 'ok', agent_id: 'agent_001' });
+    const health = (await (await fetch(`${http}/health`)).json()) as { total_agents: number };
+    expect(health.total_agents).toBe(1);
+    node.child.kill('SIGTERM');
+    expect((await node.ended).code).toBe(0);
+    const silent = Running.of(missions, 'up', '--http', 'off');
+    await isUp(missions, silent);
+    expect(readJson(nodeFileOf(missions))).toMatchObject({ http: null, http_token_file: null });
+  });
+
+  test('given a taken port that was asked for, then it ends with 1 and names it; given one that was not, a free one serves', async () => {
+    const first = missionsFolder();
+    await up(first);
+    const { http } = readJson(nodeFileOf(first)) as { http: string };
+    const second = missionsFolder();
+    const address = http.replace('http://', '');
+    const { code, err } = await lazarus(second, 'up', '--http', address);
+    expect(code).toBe(1);
+    expect(err).toContain(`${address} cannot be listened on`);
+    expect(err).toContain('Try: Name another with --http HOST:PORT, or --http off.');
+    expect(existsSync(nodeFileOf(second))).toBe(false);
+    await up(second);
+    expect(readJson(nodeFileOf(second))['http']).not.toBe(http);
   });
 });
 

@@ -131,7 +131,7 @@ describe('with a node that runs', () => {
     });
     const { out } = await lazarus(missions, 'status');
     expect(out).toContain('lazarus doubt done|retry|fail t');
-    expect(out).toContain('lazarus agent revive worker');
+    expect(out).toContain('lazarus revivals show worker');
     const again = await lazarus(missions, 'agent', 'kill', 'worker');
     expect(again).toMatchObject({
       code: 1,

@@ -2,8 +2,9 @@
  * SIGKILL at every durable boundary in turn. A clean run lists the fault points with the number of the visit; then each
  * gets a folder of its own: run until the kill, start again without the hook, let it complete, check.
  *
- * Three lists: points of a first life, of a second one that itself begins with a recovery, and of a life in which a
- * worker is killed and its agent revived.
+ * Five lists: points of a first life, of a second one that itself begins with a recovery, and of lives in which a worker is
+ * killed and its agent revived by policy, revived from its previous checkpoint because a person said so, or its task handed
+ * over.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -13,11 +14,11 @@ import type { TrialOptions } from './trial.ts';
 /** Few events, spread over the mission, so that visits stay countable. */
 const LOAD: TrialOptions = { upTo: 12, gapMs: 60, inFlight: 2 };
 /** Where the first life ends when it is the second that is looked at: a step is under way and nothing is tidy. */
-const FIRST_DEATH = 'host:effect.before-run:14';
+const FIRST_DEATH = 'host:effect.runStep.before-run:2';
 /** Where a worker dies when it is the revival that is looked at. */
 const WORKER_DEATH = 'worker:step.after-spawn:1';
 
-const LIVES = ['first', 'second', 'revival'] as const;
+const LIVES = ['first', 'second', 'revival', 'asked', 'handed over'] as const;
 
 export interface Point {
   life: (typeof LIVES)[number];
@@ -39,7 +40,7 @@ export async function listPoints(
   const points: Point[] = [];
   const clean: BoundaryResult[] = [];
   for (const life of LIVES) {
-    const trial = new Trial(root, LOAD);
+    const trial = new Trial(root, loadOf(life));
     const log = join(trial.folder, 'points.log');
     if (life === 'second') await dieFirst(trial);
     await trial.live({ hook: { log, list: true, at: others(life) } });
@@ -52,7 +53,7 @@ export async function listPoints(
 }
 
 export async function tryPoint(root: string, point: Point): Promise<BoundaryResult> {
-  const trial = new Trial(root, LOAD);
+  const trial = new Trial(root, loadOf(point.life));
   const log = join(trial.folder, 'points.log');
   if (point.life === 'second') await dieFirst(trial);
   await trial.live({ hook: { log, at: [point.at, ...others(point.life)] } });
@@ -62,7 +63,15 @@ export async function tryPoint(root: string, point: Point): Promise<BoundaryResu
   return { point, trial, wasKilled };
 }
 
-const others = (life: Point['life']): string[] => (life === 'revival' ? [WORKER_DEATH] : []);
+const others = (life: Point['life']): string[] =>
+  life === 'first' || life === 'second' ? [] : [WORKER_DEATH];
+
+function loadOf(life: Point['life']): TrialOptions {
+  if (life === 'asked') return { ...LOAD, policies: { auto_revive: 'ask' } };
+  if (life !== 'handed over') return LOAD;
+  const handover = { handoff_approval: 'auto', substitute_agents: ['a2', 'a1'] };
+  return { ...LOAD, policies: { max_retries: 0, ...handover } };
+}
 
 async function dieFirst(trial: Trial): Promise<void> {
   const log = join(trial.folder, 'first.log');

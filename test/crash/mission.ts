@@ -41,20 +41,29 @@ export interface Mission {
 }
 
 /** One mission with two workers (level_1) and one whose steps run in the host (none). */
-export function missions(evidence: string, suffix = ''): Mission[] {
+export function missions(evidence: string, suffix = '', policies: JsonObject = {}): Mission[] {
   return [
     mission(
       `alpha${suffix}`,
-      { level: 'level_1', agents: ['a1', 'a2'], plan: WITH_WORKERS },
+      { level: 'level_1', agents: ['a1', 'a2'], plan: WITH_WORKERS, policies },
       evidence,
     ),
-    mission(`beta${suffix}`, { level: 'none', agents: ['b1'], plan: IN_THE_HOST }, evidence),
+    mission(
+      `beta${suffix}`,
+      { level: 'none', agents: ['b1'], plan: IN_THE_HOST, policies },
+      evidence,
+    ),
   ];
 }
 
 function mission(
   cell: string,
-  { level, agents, plan }: { level: string; agents: string[]; plan: Plan },
+  {
+    level,
+    agents,
+    plan,
+    policies,
+  }: { level: string; agents: string[]; plan: Plan; policies: JsonObject },
   evidence: string,
 ): Mission {
   const steps = Object.entries(plan).flatMap(([task, { steps: kinds }]) =>
@@ -67,7 +76,7 @@ function mission(
     cell_id: cell,
     mission_name: `Crash proof ${cell}`,
     isolation_level: level,
-    policies: { auto_revive: 'yes', max_retries: 1000, revive_timeout: 1_000_000 },
+    policies: { auto_revive: 'yes', max_retries: 1000, revive_timeout: 1_000_000, ...policies },
     restart: { intensity: 1000, period: 1 },
     agents: agents.map((id) => ({ agent_id: id, name: id, role: 'lead' })),
     tasks: Object.entries(plan).map(([task, { after = [] }]) => ({

@@ -11,7 +11,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { CellStore } from '../../cells/checkpoint.ts';
 import { MissionNode } from '../../actors/node.ts';
 import { machineRegistry } from '../../actors/registry.ts';
-import type { DoubtView, StatusView } from '../../actors/status.ts';
+import type { DoubtView, RevivalView, StatusView } from '../../actors/status.ts';
+import { lazarusAddress } from '../../machines/addresses.ts';
 import { RuntimeError } from '../../machines/errors.ts';
 import { isFull } from '../../actors/patience.ts';
 import { decodeRecord } from '../../actors/records.ts';
@@ -192,6 +193,8 @@ async function completed(): Promise<void> {
 async function settleDoubts(): Promise<void> {
   while (!phase.isFinished && !phase.isStopping) {
     for (const doubt of node.status().in_doubt) await settle(doubt);
+    for (const revival of node.status().revivals)
+      if (revival.status === 'pending_approval') await approve(revival);
     await sleep(10);
   }
 }
@@ -209,6 +212,18 @@ async function settle(doubt: DoubtView): Promise<void> {
     await system.settle(doubt.key, { kind: verdict }, 'harness');
   } catch (error) {
     if (!(error instanceof RuntimeError) || error.code !== 'NOT_FOUND') throw error; // withdrawn meanwhile
+  }
+}
+
+/** As a person would, and from the previous checkpoint where there is one; the second answer to a question is refused. */
+async function approve(revival: RevivalView): Promise<void> {
+  const { cell_id: cellId, agent_id: agentId, revival_id: revivalId, story } = revival;
+  const rollBack = !story.some((line) => line.includes('was not put back'));
+  const event = { type: 'revival.approve', by: 'harness', revivalId, rollBack };
+  try {
+    await system.send(lazarusAddress(cellId, agentId), event);
+  } catch (error) {
+    if (!(error instanceof RuntimeError) || error.code !== 'CONFLICT') throw error; // it came back by itself
   }
 }
 

@@ -11,6 +11,7 @@
  */
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import type { JsonObject } from '../../machines/json.ts';
 import { live } from './life.ts';
 import type { LifeEnd, LifeOptions } from './life.ts';
 import { dropMissions, makeEvidence, missions, readEffects, readTraces } from './mission.ts';
@@ -22,6 +23,8 @@ export interface TrialOptions {
   upTo: number;
   gapMs: number;
   inFlight: number;
+  /** Of the missions, where they differ from the usual. */
+  policies?: JsonObject;
   /** Where the missions lie. Default: in the trial's own folder. */
   missionsDir?: string;
 }
@@ -67,7 +70,7 @@ export class Trial {
     this.evidence = join(this.folder, 'evidence');
     mkdirSync(this.missionsDir, { recursive: true });
     makeEvidence(this.evidence);
-    this.add(missions(this.evidence));
+    this.add(missions(this.evidence, '', options.policies));
   }
 
   add(list: readonly Mission[]): void {

@@ -27,7 +27,8 @@ export function missionsFolder(): string {
 }
 
 function start(args: string[], options: { ipc?: boolean } = {}): ChildProcess {
-  const { LAZARUS_MISSIONS: _, ...env } = process.env;
+  const { LAZARUS_MISSIONS: _, ...inherited } = process.env;
+  const env = { ...inherited, LAZARUS_CONFIG: 'none' };
   const child = spawn(process.execPath, [LAZARUS, ...args], {
     env: { ...env, NO_COLOR: '1', ...(options.ipc ? { LAZARUS_LAUNCHED: '1' } : {}) },
     stdio: ['ignore', 'pipe', 'pipe', ...(options.ipc ? (['ipc'] as const) : [])],
