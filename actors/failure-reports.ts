@@ -52,9 +52,7 @@ export function reportFailures(system: ActorSystem, log: SystemLog): void {
     tellCell(address, () => ({ status: 'failed', reason: text })); // R3
   });
   system.on('released', (address) => {
-    tellCell(address, () =>
-      statusOf(system.read(address).snapshot.context as unknown as AgentContext),
-    );
+    tellCell(address, () => statusOf(system.read(address).snapshot.context));
   });
   system.on('committed', ({ address, event, error }) => {
     if (!error || !FAULT_CODES.has(error.code)) return; // R1
