@@ -13,7 +13,7 @@
  */
 import { basename, join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { acceptDrop, removeUnfinished } from '../cells/drop.ts';
+import { acceptDrop } from '../cells/drop.ts';
 import type { ErrorFiles } from '../cells/error-file.ts';
 import { scanCell } from '../cells/load.ts';
 import type { CellScan, FileProblem } from '../cells/load.ts';
@@ -83,7 +83,6 @@ export class CellDoor {
 
   /** The whole missions folder, a slice at a time; unfinished drops of an earlier life are removed first. */
   async scanAll(): Promise<void> {
-    await this.#inTurn(() => removeUnfinished(this.#options.places.missionsDir));
     const seen = new Set(await this.lookAtTop(null));
     for (const cellId of this.#options.places.ids()) {
       if (this.#stopped) return;

@@ -9,6 +9,7 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { CellStore } from '../cells/checkpoint.ts';
 import { writeWhole } from '../cells/durable.ts';
+import { removeUnfinished } from '../cells/drop.ts';
 import { ErrorFiles } from '../cells/error-file.ts';
 import { nodeIdentity, raiseEpoch } from '../cells/identity.ts';
 import { CELL_FOLDERS, missionsLayout } from '../cells/layout.ts';
@@ -359,6 +360,8 @@ export class MissionNode {
   }
 
   async #begin(): Promise<void> {
+    // Before anybody is told that work is accepted: from then on, what is being built is somebody's.
+    await removeUnfinished(this.#options.missionsDir);
     await this.#watcher.start();
     if (this.#options.effects === false) {
       this.#scanned = this.door.scanAll().then(() => this.#listCutOff());

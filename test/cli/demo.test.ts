@@ -65,13 +65,13 @@ describe('lazarus demo', () => {
     const missions = temporaryFolder();
     const demo = lazarus('demo', '--missions', missions);
     await eventually(() => expect(demo.out()).toContain('task collect: in progress'), {
-      timeoutMs: 45_000, // the rescan finds after 30 s what an event of the file system missed
+      timeoutMs: 20_000,
     });
     demo.child.kill('SIGINT');
     expect(await demo.ended).toBe(1);
     expect(demo.out()).toContain('interrupted by SIGINT: stopping the node');
     expectCleanStop(missions);
-  }, 90_000);
+  }, 60_000);
 
   test('killed without a word, takes its node along', async () => {
     const missions = temporaryFolder();

@@ -1,11 +1,11 @@
 /** A mission from its first file to its last: what an author sees in the folder. */
 import { createHash } from 'node:crypto';
-import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { CELL, put } from '../support/cell-files.ts';
 import { eventually } from '../support/eventually.ts';
-import { agent, gate, mission, startNode, step, task } from '../support/node.ts';
+import { agent, gate, mission, startNode, step, task, temporaryMissions } from '../support/node.ts';
 
 describe('a mission runs to completion', () => {
   test('as a folder, written file by file with cell.json first', async () => {
@@ -124,4 +124,25 @@ describe('a file that cannot be accepted', () => {
     await eventually(() => expect(at.exists('kept', 'tasks/t.json.error')).toBe(false));
     expect(at.counts('kept')).toEqual({ 't/one': 1 });
   });
+});
+
+test('what is being built when the node accepts work is left alone; what an earlier life left is removed', async () => {
+  const missions = temporaryMissions();
+  const [old, fresh] = ['.old.1234.building', '.demo.new.building'].map((name) =>
+    join(missions, name),
+  );
+  mkdirSync(old ?? '', { recursive: true });
+  const at = await startNode(
+    {
+      openDoors: () => {
+        mkdirSync(join(fresh ?? '', 'agents'), { recursive: true });
+        return Promise.resolve([]);
+      },
+    },
+    missions,
+  );
+  await at.node.scanned;
+  await at.node.door.scanAll();
+  expect([old, fresh].map((path) => existsSync(path ?? ''))).toEqual([false, true]);
+  expect(existsSync(join(fresh ?? '', 'agents'))).toBe(true);
 });
