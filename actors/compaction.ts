@@ -14,6 +14,7 @@ import { cellAddress, homeCell } from '../machines/addresses.ts';
 import type { CopyRecord } from '../machines/persisted.ts';
 import type { Actor } from './actor.ts';
 import type { ActorCheckpoints } from './actor-checkpoints.ts';
+import { inParallel } from './in-parallel.ts';
 import type { Losses } from './losses.ts';
 import { writeNodeIndex } from './node-index.ts';
 import type { IndexedActor, NodeIndex } from './node-index.ts';
@@ -42,7 +43,7 @@ interface Parts {
 /** Removed cells that are remembered. */
 const MAX_AWAY = 1000;
 /** Checkpoints, or copies, written at once. */
-const WIDTH = 8;
+export const WIDTH = 8;
 
 export class Compaction {
   readonly #options: CompactionOptions;
@@ -84,7 +85,7 @@ export class Compaction {
   async #run(upTo: number): Promise<void> {
     const isBehind = (actor: Actor): boolean =>
       actor.firstDirtyLsn > 0 && actor.firstDirtyLsn <= upTo && actor.hold === undefined;
-    await inParallel([...this.#system.actors.values()].filter(isBehind), (actor) =>
+    await inParallel([...this.#system.actors.values()].filter(isBehind), WIDTH, (actor) =>
       this.#parts.checkpoints.writeOrKeep(actor),
     );
     await this.#copyRecords(upTo);
@@ -126,7 +127,7 @@ export class Compaction {
       }
     }
     for (const cell of this.#behind.keys()) if (!byCell.has(cell)) this.#behind.delete(cell); // dropped since
-    await inParallel([...byCell], ([cell, records]) => this.#copyOrKeep(cell, records));
+    await inParallel([...byCell], WIDTH, ([cell, records]) => this.#copyOrKeep(cell, records));
     this.#copied = Math.max(this.#copied, upTo);
   }
 
@@ -166,19 +167,4 @@ export class Compaction {
     const now = this.#system.clock.now();
     return { format: 1, lsn, copied, ...now, actors, timers: this.#system.timers.all() };
   }
-}
-
-export async function inParallel<T>(
-  items: readonly T[],
-  work: (item: T) => Promise<void>,
-): Promise<void> {
-  let next = 0;
-  const worker = async (): Promise<void> => {
-    while (next < items.length) {
-      const item = items[next] as T;
-      next += 1;
-      await work(item);
-    }
-  };
-  await Promise.all(Array.from({ length: Math.min(WIDTH, items.length) }, worker));
 }

@@ -3,7 +3,7 @@ import type { AgentHealth } from '../machines/heartbeats.ts';
 import type { KnownAgent } from './agent-directory.ts';
 import type { WorkerHealth } from './worker-health.ts';
 
-/** The part of LiveWorkers (agent.actor.ts) that is needed. */
+/** The part of LiveWorkers (live-workers.ts) that is needed. */
 export interface WorkerSource {
   get(cellId: string, agentId: string): BeatingWorker | undefined;
 }

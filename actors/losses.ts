@@ -11,6 +11,7 @@
 import { readFileSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { writeWhole } from '../cells/durable.ts';
+import { hasCode } from '../cells/inside.ts';
 import type { CorruptRegion, RecoveredJournal } from '../cells/journal-reader.ts';
 import { homeCell } from '../machines/addresses.ts';
 import { Actor } from './actor.ts';
@@ -174,7 +175,7 @@ function readVerdicts(path: string): { verdicts: Verdict[]; problem: string | un
   try {
     text = readFileSync(path, 'utf8');
   } catch (error) {
-    const missing = (error as NodeJS.ErrnoException).code === 'ENOENT';
+    const missing = hasCode(error, 'ENOENT');
     return { verdicts: [], problem: missing ? undefined : String(error) };
   }
   const content = unsealed(text);

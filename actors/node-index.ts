@@ -5,6 +5,7 @@
 import { hash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { writeWhole } from '../cells/durable.ts';
+import { hasCode } from '../cells/inside.ts';
 import type { Instant } from './clock.ts';
 import type { Timer } from './timers.ts';
 
@@ -35,7 +36,7 @@ export function readNodeIndex(path: string): { index: NodeIndex; problem: string
   try {
     text = readFileSync(path, 'utf8');
   } catch (error) {
-    const missing = (error as NodeJS.ErrnoException).code === 'ENOENT';
+    const missing = hasCode(error, 'ENOENT');
     return { index: EMPTY_INDEX, problem: missing ? undefined : String(error) };
   }
   const content = unsealed(text);

@@ -15,6 +15,7 @@ import { superviseRemote } from '../machines/heartbeats.ts';
 import type { AgentDirectory, KnownAgent } from './agent-directory.ts';
 import { pollAgent } from './gateway-poll.ts';
 import type { Heartbeats } from './heartbeats.ts';
+import { inParallel } from './in-parallel.ts';
 import type { SystemLog } from './system.ts';
 
 /** What the daemon's configuration says about it. */
@@ -175,18 +176,6 @@ export class RemoteAgents {
       else heartbeats.pollFailed(agent, `gateway ${name}: ${answer.message}`);
     });
   }
-}
-
-async function inParallel<T>(
-  items: readonly T[],
-  atOnce: number,
-  work: (item: T) => Promise<void> | void,
-): Promise<void> {
-  const rest = items.values();
-  const workers = Array.from({ length: Math.min(atOnce, items.length) }, async () => {
-    for (const item of rest) await work(item);
-  });
-  await Promise.all(workers);
 }
 
 function shuffled<T>(items: readonly T[]): T[] {

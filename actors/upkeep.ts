@@ -7,8 +7,9 @@
 import type { Journal } from '../cells/journal.ts';
 import type { Actor } from './actor.ts';
 import { ActorCheckpoints } from './actor-checkpoints.ts';
-import { Compaction, inParallel } from './compaction.ts';
+import { Compaction, WIDTH } from './compaction.ts';
 import type { CompactionOptions } from './compaction.ts';
+import { inParallel } from './in-parallel.ts';
 import type { Losses } from './losses.ts';
 import { hasEffects } from './records.ts';
 import type { ActorSystem } from './system.ts';
@@ -99,7 +100,7 @@ export class Upkeep {
 
   /** Passivates every idle actor now (benches and tests; upkeep does the same in time). */
   passivateIdle(): Promise<void> {
-    return inParallel([...this.#system.actors.values()], (actor) =>
+    return inParallel([...this.#system.actors.values()], WIDTH, (actor) =>
       this.#checkpoints.passivate(actor),
     );
   }

@@ -18,7 +18,7 @@ import { checkpointPaths } from '../cells/layout.ts';
 import type { CellPlaces } from './cell-places.ts';
 import type { EffectContext } from './effects.ts';
 import type { StepsInFlight } from './steps-in-flight.ts';
-import type { LiveWorkers } from './agent.actor.ts';
+import type { LiveWorkers } from './live-workers.ts';
 import { BEAT_INTERVAL_MS } from './worker-messages.ts';
 
 export interface RevivalVerifier {

@@ -2,7 +2,7 @@
  * How a worker is, by what it says. Alive and getting on are two things: one that beats is alive, and its step gets on
  * when its output grows or it uses CPU time.
  *
- * L1 A miss is one full interval without a word (any message counts); one or two are `degraded`, three are `unhealthy`.
+ * L1 A miss is one full interval without a word (any message counts); what misses mean is T1 of machines/heartbeats.ts.
  * L2 Times are those of an AwakeClock: what a stopped or busy host could not hear is nobody's silence.
  * L3 Stuck is judged only while a step's own process runs: what the worker does after it (a full disk, say, that an
  *    outcome waits for) is not the step's fault.
@@ -26,7 +26,6 @@ export interface WorkerHealth {
   stuckForMs: number | null;
 }
 
-export const MAX_MISSES = 3;
 /** A beat is somewhat late when it comes through a timer and a channel. */
 const BEAT_SLACK = 0.1;
 
@@ -67,10 +66,6 @@ export class LifeSigns {
   stuckForMs(now: number): number | null {
     return this.#progress === null ? null : now - this.#movedAt;
   }
-}
-
-export function statusOf(misses: number): WorkerHealth['status'] {
-  return misses === 0 ? 'healthy' : misses < MAX_MISSES ? 'degraded' : 'unhealthy';
 }
 
 function isSame(a: Progress | null, b: Progress | null): boolean {

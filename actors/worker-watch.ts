@@ -3,10 +3,11 @@
  * worker-pool.ts). A false alarm costs work that was going well, so two doubts count in the worker's favour: a host that
  * was not awake (AwakeClock), and a machine so busy that the worker hardly got the processor.
  */
+import { statusOfMisses, UNHEALTHY_MISSES } from '../machines/heartbeats.ts';
 import type { AwakeClock } from './awake-clock.ts';
 import { isRunning, readScheduling, readStat } from './proc-fs.ts';
 import type { Scheduling } from './proc-fs.ts';
-import { LifeSigns, MAX_MISSES, statusOf } from './worker-health.ts';
+import { LifeSigns } from './worker-health.ts';
 import type { Progress, WorkerHealth } from './worker-health.ts';
 
 export interface Verdict {
@@ -69,7 +70,7 @@ export class WorkerWatch {
     const now = this.#clock.now();
     const misses = this.#signs.misses(now);
     return {
-      status: this.#isStuck(now) ? 'unhealthy' : statusOf(misses),
+      status: this.#isStuck(now) ? 'unhealthy' : statusOfMisses(misses),
       lastBeatAt: this.#lastBeatAt,
       misses,
       stuckForMs: this.#signs.stuckForMs(now),
@@ -85,7 +86,7 @@ export class WorkerWatch {
       return this.#isStuck(now) ? this.#stuck(now) : null;
     }
     this.#atMiss ??= { now, scheduling: readScheduling(this.#pid) };
-    if (misses < MAX_MISSES) return null;
+    if (misses < UNHEALTHY_MISSES) return null;
     if (misses < MAX_STARVED_MISSES && this.#isStarved(now)) return null;
     return { cause: 'hung', forMs: this.#signs.silentForMs(now), runId: null };
   }

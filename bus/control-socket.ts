@@ -19,6 +19,7 @@ import { tmpdir, userInfo } from 'node:os';
 import { dirname, join } from 'node:path';
 import { RuntimeError } from '../machines/errors.ts';
 import type { JsonObject, JsonValue } from '../machines/json.ts';
+import { closeServer } from './close-server.ts';
 import { httpStatusOf, toWireError } from './wire-error.ts';
 
 export interface ServedVerb {
@@ -44,7 +45,6 @@ export interface ControlSocket {
 const MAX_BODY_BYTES = 1 << 20;
 const MAX_CONNECTIONS = 256;
 const REQUEST_TIMEOUT_MS = 30_000;
-const CLOSE_GRACE_MS = 1000;
 /** `sun_path` holds 108 bytes on Linux and 104 on macOS. */
 const MAX_PATH_BYTES = 100;
 
@@ -71,7 +71,7 @@ export async function openControlSocket(options: ControlSocketOptions): Promise<
   server.requestTimeout = REQUEST_TIMEOUT_MS;
   server.headersTimeout = REQUEST_TIMEOUT_MS;
   await listen(server, path);
-  return { path, close: () => close(server) };
+  return { path, close: () => closeServer(server) };
 }
 
 /** U1: the folder is ours, and writable for nobody else. */
@@ -112,16 +112,6 @@ async function listen(server: Server, path: string): Promise<void> {
     }
   });
   chmodSync(path, 0o600);
-}
-
-async function close(server: Server): Promise<void> {
-  const closed = new Promise<void>((resolve) => {
-    server.close(() => resolve());
-  });
-  server.closeIdleConnections();
-  const timer = setTimeout(() => server.closeAllConnections(), CLOSE_GRACE_MS);
-  await closed;
-  clearTimeout(timer);
 }
 
 async function serve(

@@ -16,6 +16,7 @@ import type { Duplex } from 'node:stream';
 import { RuntimeError } from '../machines/errors.ts';
 import type { AgentHealth, HealthView } from '../machines/heartbeats.ts';
 import type { JsonObject } from '../machines/json.ts';
+import { closeServer } from './close-server.ts';
 import type { ServedVerb } from './control-socket.ts';
 import { inBrackets, isLoopback } from './gateway-guard.ts';
 import { toWireError } from './wire-error.ts';
@@ -77,7 +78,6 @@ const DEFAULT_LIMITS: GatewayLimits = {
   requestTimeoutMs: 20_000,
   keepAliveMs: 5000,
 };
-const CLOSE_GRACE_MS = 1000;
 
 export interface Gateway {
   /** `http://127.0.0.1:8080` */
@@ -109,7 +109,7 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
       { http: url, bound: address.address },
       'the HTTP gateway can be reached from the network: everything but /healthz needs the token, and nothing is encrypted',
     );
-  return { url, isLoopback: open, close: () => close(server) };
+  return { url, isLoopback: open, close: () => closeServer(server) };
 }
 
 export interface RouterOptions extends GatewayOptions {
@@ -212,13 +212,3 @@ function listen(server: Server, host: string, port: number): Promise<AddressInfo
 /** A wildcard is no address to connect to. */
 const reachable = (address: string): string =>
   address === '0.0.0.0' ? '127.0.0.1' : address === '::' ? '::1' : address;
-
-async function close(server: Server): Promise<void> {
-  const closed = new Promise<void>((resolve) => {
-    server.close(() => resolve());
-  });
-  server.closeIdleConnections();
-  const timer = setTimeout(() => server.closeAllConnections(), CLOSE_GRACE_MS);
-  await closed;
-  clearTimeout(timer);
-}

@@ -3,6 +3,7 @@
  */
 import { closeSync, openSync, readdirSync, readFileSync, readSync, type Dirent } from 'node:fs';
 import { join } from 'node:path';
+import { hasCode } from './inside.ts';
 import {
   decodeSegmentHeader,
   MAX_SEGMENT_HEADER_BYTES,
@@ -68,7 +69,7 @@ function entriesOf(folder: string): Dirent[] {
   try {
     return readdirSync(folder, { withFileTypes: true });
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return [];
+    if (hasCode(error, 'ENOENT')) return [];
     throw error;
   }
 }

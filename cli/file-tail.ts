@@ -1,5 +1,6 @@
 /** The lines of a file that grows: its last ones first, then what comes. A file that was put aside is read anew from its start. */
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { hasCode } from '../cells/inside.ts';
 
 /** Most that is looked through for the last lines, and most that is read at once. */
 const MAX_BYTES = 4 << 20;
@@ -21,7 +22,7 @@ export class FileTail {
     try {
       fd = openSync(this.#path, 'r');
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+      if (hasCode(error, 'ENOENT')) return [];
       throw error;
     }
     try {

@@ -14,7 +14,7 @@ export type HealthStatus = 'healthy' | 'degraded' | 'unhealthy' | 'unknown';
 
 /** Over HTTP, and at the gateway of a remote agent. */
 export const REMOTE_INTERVAL_MS = 30_000;
-const UNHEALTHY_MISSES = 3;
+export const UNHEALTHY_MISSES = 3;
 
 /** The source's fields of one agent, times as float epoch seconds, and ours: `cell_id`, `kind`. */
 export interface AgentHealth {
@@ -58,6 +58,11 @@ export interface Watched {
   intervalMs: number;
 }
 
+/** T1, of one who is heard. */
+export function statusOfMisses(misses: number): 'healthy' | 'degraded' | 'unhealthy' {
+  return misses === 0 ? 'healthy' : misses < UNHEALTHY_MISSES ? 'degraded' : 'unhealthy';
+}
+
 /** T1, T2. */
 export function missesOf({ lastBeatAt, since, now, intervalMs }: Watched): number {
   const from = Math.max(lastBeatAt ?? since, since);
@@ -66,8 +71,7 @@ export function missesOf({ lastBeatAt, since, now, intervalMs }: Watched): numbe
 
 export function healthOf(watched: Watched): { status: HealthStatus; misses: number } {
   const misses = missesOf(watched);
-  if (misses >= UNHEALTHY_MISSES) return { status: 'unhealthy', misses };
-  if (misses > 0) return { status: 'degraded', misses };
+  if (misses > 0) return { status: statusOfMisses(misses), misses };
   const isHeard = watched.lastBeatAt !== null && watched.lastBeatAt >= watched.since;
   return { status: isHeard ? 'healthy' : 'unknown', misses };
 }

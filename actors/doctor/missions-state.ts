@@ -3,6 +3,7 @@ import { lstatSync, readFileSync, readdirSync } from 'node:fs';
 import { connect } from 'node:net';
 import { dirname, join } from 'node:path';
 import { controlSocketPath } from '../../bus/control-socket.ts';
+import { hasCode } from '../../cells/inside.ts';
 import { missionsLayout } from '../../cells/layout.ts';
 import { isJsonObject } from '../../machines/json.ts';
 import { pidAlive } from '../processes.ts';
@@ -85,7 +86,7 @@ function lookAtSecrets(missionsDir: string) {
   try {
     names = readdirSync(own);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return ok('none yet');
+    if (hasCode(error, 'ENOENT')) return ok('none yet');
     throw error;
   }
   const ownMode = lstatSync(own).mode & 0o777;

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { LifeSigns, statusOf } from '../../actors/worker-health.ts';
+import { LifeSigns } from '../../actors/worker-health.ts';
+import { statusOfMisses } from '../../machines/heartbeats.ts';
 import type { Progress } from '../../actors/worker-health.ts';
 import { isFromWorker } from '../../actors/worker-messages.ts';
 
@@ -23,7 +24,7 @@ describe('misses (L1)', () => {
   ] as const)('given %i ms without a word, then %i, which is %s', (ms, misses, status) => {
     const signs = new LifeSigns(1000, 500);
     expect(signs.misses(500 + ms)).toBe(misses);
-    expect(statusOf(misses)).toBe(status);
+    expect(statusOfMisses(misses)).toBe(status);
   });
 
   test('a word makes it healthy', () => {

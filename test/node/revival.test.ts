@@ -1,6 +1,6 @@
 /** Workers are killed, as an operator would with `kill -9`, and the work goes on. */
 import { describe, expect, test } from 'vitest';
-import { LiveWorkers } from '../../actors/agent.actor.ts';
+import { LiveWorkers } from '../../actors/live-workers.ts';
 import { WorkerPool } from '../../actors/worker-pool.ts';
 import type { JsonObject } from '../../machines/json.ts';
 import { eventually } from '../support/eventually.ts';
