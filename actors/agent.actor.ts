@@ -36,7 +36,7 @@ import { readOutcome, runStep } from './step-runner.ts';
 import type { StepOutcome, StepRequest } from './step-runner.ts';
 import { StepsInFlight } from './steps-in-flight.ts';
 import { verifyRevival } from './verify-revival.ts';
-import type { WorkerPool } from './worker-pool.ts';
+import type { WorkerHandle, WorkerPool } from './worker-pool.ts';
 
 export interface AgentHost {
   nodeId: string;
@@ -55,13 +55,16 @@ export interface AgentHost {
 
 /** What the effects of one node's agents share. */
 interface Bound extends AgentHost {
+  /** By agent: calls off the start of a worker that has not answered yet, or waits its turn. */
+  starts: Map<string, AbortController>;
   steps: StepsInFlight;
   /** Whoever writes about an agent waits for whoever does so already. */
   inTurn: <T>(address: string, write: () => Promise<T>) => Promise<T>;
 }
 
 export function bindAgentEffects(effects: EffectRunner, agentHost: AgentHost): void {
-  const host: Bound = { ...agentHost, steps: new StepsInFlight(), inTurn: oneAfterTheOther() };
+  const steps = new StepsInFlight();
+  const host: Bound = { ...agentHost, steps, starts: new Map(), inTurn: oneAfterTheOther() };
   effects.register<RunWorkerInput>('agent', 'runWorker', {
     semantics: 'idempotent',
     run: (context) => runWorker(host, context),
@@ -91,7 +94,9 @@ export function bindAgentEffects(effects: EffectRunner, agentHost: AgentHost): v
   effects.register<EndWorkerInput>('agent', 'endWorker', {
     semantics: 'idempotent',
     run({ input: { cellId, agentId } }) {
-      host.workers.get(cellId, agentId)?.kill();
+      const live = host.workers.get(cellId, agentId);
+      if (live) live.kill();
+      else host.starts.get(`${cellId}/${agentId}`)?.abort(calledOff(agentId));
       return Promise.resolve(null);
     },
   });
@@ -103,28 +108,50 @@ export function bindAgentEffects(effects: EffectRunner, agentHost: AgentHost): v
 
 /** Gets a worker and stays until it is surely gone. Aborting it ends the worker. */
 async function runWorker(
-  { places, pool, workers }: AgentHost,
+  { places, pool, workers, starts }: Bound,
   { input, signal, emit }: EffectContext<RunWorkerInput>,
 ): Promise<JsonValue> {
   const { cellId, agentId, progressTimeout } = input;
   const place = { cellId, agentId, cellDir: folderOf(places, cellId) };
-  const progressTimeoutMs = progressTimeout ? progressTimeout * 1000 : null;
-  const handle = await pool.start(place, { signal, progressTimeoutMs });
-  const stop = (): void => void handle.stop();
-  if (signal.aborted) stop();
-  signal.addEventListener('abort', stop, { once: true });
+  const key = `${cellId}/${agentId}`;
+  const start = new AbortController();
+  starts.set(key, start);
+  const isOver = AbortSignal.any([signal, start.signal]);
+  let handle: WorkerHandle | undefined;
+  let isReady = false;
+  const stop = (): void => {
+    if (isReady) void handle?.stop();
+    else handle?.kill(); // it has begun nothing
+  };
+  isOver.addEventListener('abort', stop, { once: true });
   try {
+    handle = await pool.start(place, {
+      signal: isOver,
+      progressTimeoutMs: progressTimeout ? progressTimeout * 1000 : null,
+      onQueued: () => emit({ type: 'worker.queued' }),
+      onTurn: () => emit({ type: 'worker.starting' }),
+    });
+    if (isOver.aborted) stop();
     await handle.ready;
+    isReady = true;
     faultPoint('worker.after-ready');
     workers.add(cellId, agentId, handle);
     emit({ type: 'worker.started', pid: handle.pid });
     const { code, signal: by, cause, detail } = await handle.exited;
     return { code, signal: by, cause, ...(detail === null ? {} : { detail }) };
   } finally {
-    workers.remove(cellId, agentId, handle);
-    signal.removeEventListener('abort', stop);
+    if (handle) workers.remove(cellId, agentId, handle);
+    if (starts.get(key) === start) starts.delete(key);
+    isOver.removeEventListener('abort', stop);
   }
 }
+
+const calledOff = (agentId: string): RuntimeError =>
+  new RuntimeError(`the start of a worker for agent ${agentId} was called off`, {
+    code: 'WORKER_LOST',
+    retryable: true,
+    hint: 'Nobody waits for it any more: see `lazarus revivals list`.',
+  });
 
 function stepSemantics({ step }: RunStepInput): EffectSemantics {
   switch (step.retry) {

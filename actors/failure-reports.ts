@@ -3,18 +3,20 @@
  *
  * R1 A refused request is no failure: machines refuse by RuntimeErrors with codes of their own.
  * R2 A report that cannot be made is logged; an actor that stays held stands in the status all the same.
- * R3 Its cell hears of it too, and of the end of it: what people read must not call it active meanwhile.
+ * R3 Its cell hears of it too, of what Lazarus makes of it, and of the end of it: what people read must not call it active
+ *    meanwhile, and must say what is waited for.
+ * R4 An agent that is no more has not failed: its Lazarus has closed the case, and nobody would ever close another one.
  */
 import { agentAddress, cellAddress, lazarusAddress } from '../machines/addresses.ts';
 import { statusOf } from '../machines/agent-context.ts';
 import type { AgentContext } from '../machines/agent-context.ts';
-import { cellFileOf } from '../machines/cell-context.ts';
+import { findAgent } from '../machines/cell-context.ts';
 import type { CellContext } from '../machines/cell-context.ts';
-import { policiesOf } from '../machines/cell-settle.ts';
+import { policiesOf, restartOf } from '../machines/cell-settle.ts';
 import type { PlainError } from '../machines/errors.ts';
 import type { Failure, LazarusEvent } from '../machines/events.ts';
 import { asJsonObject } from '../machines/json.ts';
-import { DEFAULT_RESTART } from '../machines/mission.ts';
+import type { JsonObject } from '../machines/json.ts';
 import type { ActorSystem, SystemLog } from './system.ts';
 
 /** What a machine throws when it is not its own fault. */
@@ -30,13 +32,22 @@ export function reportFailures(system: ActorSystem, log: SystemLog): void {
     if (agent === null) return;
     const { cellId, agentId } = agent;
     const send = async (): Promise<void> => {
-      const currentTask = cellOf(system, cellId).agents[agentId]?.currentTask ?? null;
-      const event = { type: 'agent.reported', agentId, currentTask, ...status() };
+      const known = findAgent(cellOf(system, cellId), agentId);
+      const told = status();
+      // After a restart it is held as before, and Lazarus may have said more about it since.
+      if (told.reason !== null && known?.reason?.startsWith(told.reason)) return;
+      const currentTask = known?.currentTask ?? null;
+      const event = { type: 'agent.reported', agentId, currentTask, ...told };
       await system.send(cellAddress(cellId), event);
     };
     send().catch((error: unknown) =>
       log.warn({ ...agent, error: String(error) }, "an agent's state was not told to its cell"),
     );
+  };
+  /** R3. It cannot pass on what Lazarus tells it. */
+  const tellForHeld = (address: string, { reason }: JsonObject): void => {
+    if (system.actors.get(address)?.hold && typeof reason === 'string')
+      tellCell(address, () => ({ status: 'failed', reason }));
   };
   const report = (address: string, type: 'agent.failed' | 'agent.faulted', cause: Cause): void => {
     const agent = agentOf(address);
@@ -55,6 +66,7 @@ export function reportFailures(system: ActorSystem, log: SystemLog): void {
     tellCell(address, () => statusOf(system.read(address).snapshot.context));
   });
   system.on('committed', ({ address, event, error }) => {
+    if (event.type === 'agent.abandoned') tellForHeld(address, event);
     if (!error || !FAULT_CODES.has(error.code)) return; // R1
     const text = `its machine rejected ${event.type}: ${error.message}`;
     const signature = `${event.type}:${nameOf(error)}`;
@@ -75,7 +87,8 @@ async function tell(
   { reason, signature, text }: Cause,
 ): Promise<void> {
   const context = cellOf(system, cellId);
-  const taskId = context.agents[agentId]?.currentTask ?? null;
+  if (isGone(system, cellId, agentId)) return;
+  const taskId = findAgent(context, agentId)?.currentTask ?? null;
   const failure: Failure = {
     reason,
     signature: `${reason}:${signature}@${taskId ?? 'idle'}`,
@@ -88,12 +101,17 @@ async function tell(
     type,
     failure,
     policies: policiesOf(context, agentId).values,
-    restart: cellFileOf(context).restart ?? context.daemonRestart ?? DEFAULT_RESTART,
+    restart: restartOf(context).value,
   };
   const address = lazarusAddress(cellId, agentId);
   await system.spawn(address, 'lazarus', { cellId, agentId });
+  if (isGone(system, cellId, agentId)) return; // meanwhile
   await system.send(address, { ...asJsonObject(event), type });
 }
+
+/** R4. As of this moment, committed or not: its Lazarus has been told in the same turn. */
+const isGone = (system: ActorSystem, cellId: string, agentId: string): boolean =>
+  system.actors.get(agentAddress(cellId, agentId))?.stopped !== false;
 
 const cellOf = (system: ActorSystem, cellId: string): CellContext =>
   system.read(cellAddress(cellId)).snapshot.context as CellContext;

@@ -85,8 +85,10 @@ export class Messages {
     }
     const address = message.kind === 'send' ? message.params.to : message.params.address;
     const actor = turn.find(address);
-    if (actor === undefined || actor.stopped)
+    if (actor === undefined || actor.stopped) {
+      if (message.kind === 'send' && message.params.ifThere) return;
       return this.#toNobody({ from: s[0], to: address, kind: message.kind });
+    }
     if (message.kind === 'stop') return turn.stop(actor, message.params.reason);
     if (turn.tryWake(actor)?.state.dedupe.seenSend(...s)) return;
     turn.postInternal(actor, message.params.event, { s });

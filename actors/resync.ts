@@ -10,14 +10,13 @@
  */
 import type { AgentContext } from '../machines/agent-context.ts';
 import { statusOf } from '../machines/agent-context.ts';
-import { agentFileOf, cellFileOf, findAgent, isSafe, runOf } from '../machines/cell-context.ts';
+import { agentFileOf, findAgent, isSafe, runOf } from '../machines/cell-context.ts';
 import { taskFileOf } from '../machines/cell-context.ts';
 import type { AgentState, CellContext, TaskState } from '../machines/cell-context.ts';
-import { isolationPlan, policiesOf } from '../machines/cell-settle.ts';
+import { isolationPlan, policiesOf, restartOf } from '../machines/cell-settle.ts';
 import type { PlainError } from '../machines/errors.ts';
 import type { AgentEvent, CellEvent } from '../machines/events.ts';
 import { asJsonObject, jsonEqual } from '../machines/json.ts';
-import { DEFAULT_RESTART } from '../machines/mission.ts';
 import type { IsolationLevel, Step } from '../machines/mission.ts';
 
 export interface LivingAgent {
@@ -71,7 +70,7 @@ function configuring(cell: CellContext, agentId: string, has: AgentContext | und
   const wanted = {
     agent: agentFileOf(cell, agentId),
     policies: policiesOf(cell, agentId).values,
-    restart: cellFileOf(cell).restart ?? cell.daemonRestart ?? DEFAULT_RESTART,
+    restart: restartOf(cell).value,
     level: isolationPlan(cell).level,
   };
   const { agent = null, policies = null, restart = null, level = null } = has ?? {};

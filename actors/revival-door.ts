@@ -3,7 +3,7 @@
  *
  * W1 A moved file answers its own request and no later one; moved back and forth, it answers once.
  * W2 What is moved and waits for no answer any more changes nothing, and gets an error file that says so.
- * W3 Events of the file system are hints; a rescan finds what they missed.
+ * W3 Events of the file system are hints; a rescan finds what they missed, and requests that are gone (revival-questions.ts).
  */
 import { readFileSync, statSync, watch, writeFileSync } from 'node:fs';
 import type { FSWatcher } from 'node:fs';
@@ -14,6 +14,7 @@ import type { JsonObject } from '../machines/json.ts';
 import type { LazarusContext } from '../machines/lazarus-context.ts';
 import { parseRevivalId } from './revival-files.ts';
 import type { RevivalFiles, RevivalName } from './revival-files.ts';
+import { askAgain } from './revival-questions.ts';
 import type { ActorSystem, SystemLog } from './system.ts';
 
 type AnswerFolder = 'approved' | 'rejected';
@@ -34,10 +35,12 @@ export class RevivalDoor {
   readonly #options: RevivalDoorOptions;
   /** What was looked at, by path and time of change, so that answered ones are not read again and again. */
   readonly #seen = new Map<string, number>();
+  readonly #stopping = new AbortController();
   #watchers: FSWatcher[] = [];
   #timer: NodeJS.Timeout | undefined;
   #looking: Promise<void> = Promise.resolve();
   #again = false;
+  #isRescan = false;
 
   constructor(options: RevivalDoorOptions) {
     this.#options = options;
@@ -54,14 +57,20 @@ export class RevivalDoor {
       );
       this.#watchers.push(watcher);
     }
-    this.#timer = setInterval(() => this.#look(), rescanMs).unref();
-    this.#look();
+    this.#timer = setInterval(() => this.#rescan(), rescanMs).unref();
+    this.#rescan();
   }
 
   async stop(): Promise<void> {
     clearInterval(this.#timer);
+    this.#stopping.abort();
     for (const watcher of this.#watchers) watcher.close();
     await this.#looking;
+  }
+
+  #rescan(): void {
+    this.#isRescan = true;
+    this.#look();
   }
 
   /** One look at a time; whoever asks meanwhile gets one more. */
@@ -72,7 +81,19 @@ export class RevivalDoor {
       this.#again = false;
       for (const folder of ANSWERS)
         for (const id of this.#listed(folder)) await this.#lookAt(folder, id);
+      if (!this.#isRescan) return;
+      this.#isRescan = false;
+      await this.#askAgain();
     });
+  }
+
+  async #askAgain(): Promise<void> {
+    try {
+      await askAgain(this.#options, this.#stopping.signal);
+    } catch (error) {
+      const { log } = this.#options;
+      log.warn({ error: String(error) }, 'a request to people is not written; it is tried again');
+    }
   }
 
   #listed(folder: AnswerFolder): string[] {

@@ -49,20 +49,22 @@ export class RevivalFiles {
     if (!entry.asked || parseRevivalId(entry.revival_id) === null) return;
     this.makeFolders();
     const folder = folderOf(entry);
-    const text = `${JSON.stringify(forPeople(entry), null, 2)}\n`;
-    const path = this.path(folder, entry.revival_id);
-    const write = (): Promise<boolean> =>
-      writeWhole(path, text, { sync: true, mode: 0o600, what: 'revival-request' });
     if (folder === 'pending') {
       for (const other of FOLDERS)
         if (other !== folder) rmSync(this.path(other, entry.revival_id), { force: true }); // R3
-      await write();
+      await this.#write(folder, entry);
       return;
     }
-    await write(); // R1
+    await this.#write(folder, entry); // R1
     rmSync(this.path('pending', entry.revival_id), { force: true });
-    rmSync(`${path}.error`, { force: true });
+    rmSync(`${this.path(folder, entry.revival_id)}.error`, { force: true });
     this.#trim(folder);
+  }
+
+  /** A question whose file is gone is shown again. R3: nothing else is touched. */
+  async putBack(entry: LedgerEntry): Promise<void> {
+    this.makeFolders();
+    await this.#write('pending', entry);
   }
 
   path(folder: RevivalFolder, revivalId: string): string {
@@ -72,6 +74,12 @@ export class RevivalFiles {
   /** Ids of the requests that stand in a folder; none when it does not exist. */
   list(folder: RevivalFolder): string[] {
     return namesIn(this.folders[folder]).map((name) => name.slice(0, -'.json'.length));
+  }
+
+  #write(folder: RevivalFolder, entry: LedgerEntry): Promise<boolean> {
+    const text = `${JSON.stringify(forPeople(entry), null, 2)}\n`;
+    const path = this.path(folder, entry.revival_id);
+    return writeWhole(path, text, { sync: true, mode: 0o600, what: 'revival-request' });
   }
 
   /** R2. */

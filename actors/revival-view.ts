@@ -38,10 +38,15 @@ export interface RevivalView {
   story: string[];
 }
 
-export function revivalView(lazarus: LazarusContext, state: unknown): RevivalView {
+/** `clock`: now; absent while no node runs, for then nothing comes by itself. */
+export function revivalView(
+  lazarus: LazarusContext,
+  state: unknown,
+  clock?: { at: number; up: number },
+): RevivalView {
   const { revivalId, cellId, agentId, outcome, current, story, requestedAt, attempts } = lazarus;
   const last = lazarus.history.at(-1);
-  const { doing, next, nextAt, needsPerson } = revivalOutlook(lazarus, state);
+  const { doing, next, nextAt, needsPerson } = revivalOutlook(lazarus, state, clock);
   return {
     revival_id: revivalId ?? last?.revivalId ?? null,
     cell_id: cellId,

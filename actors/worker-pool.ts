@@ -83,6 +83,9 @@ export interface StartOptions {
   signal?: AbortSignal;
   /** H6. Default null: only shown. */
   progressTimeoutMs?: number | null;
+  /** H7: it waits its turn from now on, and then it is its turn. Neither is called when there is no wait. */
+  onQueued?: () => void;
+  onTurn?: () => void;
 }
 
 export interface WorkerCounts {
@@ -130,7 +133,7 @@ export class WorkerPool {
     signal.throwIfAborted();
     this.#closing.signal.throwIfAborted();
     const { cellId, agentId, cellDir } = place;
-    const worker = this.#standby.take() ?? (await this.#makeInTurn(signal));
+    const worker = this.#standby.take() ?? (await this.#makeInTurn(signal, options));
     worker.adopt({ cellId, agentId, cellDir, progressTimeoutMs });
     void worker.ready.then(() => this.#standby.answered()).catch(() => undefined); // its caller hears why not
     void worker.reaped.then(() => {
@@ -162,11 +165,19 @@ export class WorkerPool {
   }
 
   /** H7. */
-  async #makeInTurn(signal: AbortSignal): Promise<WorkerProcess> {
+  async #makeInTurn(
+    signal: AbortSignal,
+    { onQueued, onTurn }: StartOptions,
+  ): Promise<WorkerProcess> {
     if (this.#isFull) throw busy(`${this.#workers.size} workers run already`);
     const { signal: closing } = this.#closing;
-    await this.#slots.take(AbortSignal.any([signal, closing]));
+    const mustWait = !this.#slots.tryTake();
+    if (mustWait) {
+      onQueued?.();
+      await this.#slots.take(AbortSignal.any([signal, closing]));
+    }
     try {
+      if (mustWait) onTurn?.();
       closing.throwIfAborted();
     } catch (error) {
       this.#slots.release();

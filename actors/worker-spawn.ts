@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { getCompileCacheDir } from 'node:module';
 import { constants } from 'node:os';
+import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { faultPoint } from '../cells/durable.ts';
 import { workerEnvironment } from './environment.ts';
@@ -19,7 +20,7 @@ export interface WorkerSpawn {
 const workerEntry = fileURLToPath(new URL('./worker.ts', import.meta.url));
 
 export function spawnWorker(options: WorkerSpawn): ChildProcess {
-  const cache = options.compileCacheDir ?? getCompileCacheDir();
+  const cache = options.compileCacheDir ?? hostCompileCache();
   const entry = [workerEntry, String(options.beatIntervalMs), setpriv() ?? ''];
   const node = [process.execPath, ...inheritedArguments(), ...entry];
   const [command = '', ...args] = underSetpriv(node, ['--no-new-privs', '--pdeathsig', 'TERM']); // H4 of worker-pool.ts
@@ -35,6 +36,12 @@ export function spawnWorker(options: WorkerSpawn): ChildProcess {
   });
   faultPoint('worker.after-spawn');
   return worker;
+}
+
+/** Where this process keeps compiled code; undefined: nowhere. Node names its own folder in it, one for each version. */
+export function hostCompileCache(): string | undefined {
+  const own = getCompileCacheDir();
+  return own === undefined ? undefined : dirname(own);
 }
 
 /** Our own Node options, but for those that hold a program, a mode of running or a debugger's port. */

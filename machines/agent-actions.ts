@@ -16,6 +16,7 @@ import {
   failed,
   failureOf,
   finished,
+  lostReviving,
 } from './agent-context.ts';
 import { freshAgentContext, nextStep, progressed, statusOf, stepFailed } from './agent-context.ts';
 import { timedOut } from './agent-context.ts';
@@ -128,8 +129,8 @@ const isUnsaved = ({ lost, assignment, contextHash, policies }: AgentContext): b
   policies.checkpoint_required;
 
 /** A6 */
-const isClockRunning = (context: AgentContext): boolean =>
-  context.assignment !== null && !context.resting && !context.inDoubt && context.lost === null;
+const isClockRunning = ({ assignment, resting, inDoubt, queued, lost }: AgentContext): boolean =>
+  assignment !== null && !resting && !inDoubt && !queued && lost === null;
 
 type Enqueue = Parameters<Parameters<typeof agent.enqueueActions>[0]>[0]['enqueue'];
 
@@ -311,6 +312,7 @@ const lose = agent.enqueueActions(({ context, event, enqueue }) => {
     lost,
     revivalId: null,
     condemned: null,
+    queued: isGone ? false : context.queued,
     contextHash: isUnwritten ? null : context.contextHash,
     pid: isGone ? null : context.pid,
     failures: context.failures + 1,
@@ -352,9 +354,11 @@ const condemn = agent.assign(({ context, event }) => ({
 }));
 
 /** Its revival is called off: its worker is ended, and then it is lost for the reason it was lost for before. */
-const recall = agent.assign(({ event }) =>
-  event.type === 'agent.recall' ? { condemned: event.failure, revivalId: null } : {},
-);
+const recall = agent.assign(({ context: { lost }, event }) => {
+  if (event.type !== 'agent.recall') return {};
+  const reason = `${event.failure.message}; its revival is called off`;
+  return { condemned: event.failure, revivalId: null, lost: lost && { ...lost, reason } };
+});
 
 function callLazarus(enqueue: Enqueue, context: AgentContext, failure: Failure): void {
   const { cellId, agentId, policies, restart } = context;
@@ -373,13 +377,29 @@ const abandon = agent.assign(({ context, event }) =>
     ? { lost: { ...context.lost, reason: event.reason } }
     : {},
 );
-const startReviving = agent.assign(({ event }) =>
-  event.type === 'agent.revive' ? { revivalId: event.revivalId } : {},
-);
+/** Lazarus knows nothing of a worker that was waiting before it asked. */
+const startReviving = agent.enqueueActions(({ context, event, enqueue }) => {
+  if (event.type !== 'agent.revive') return;
+  const { revivalId, attempt } = event;
+  const next = { ...context, revivalId, attempt };
+  enqueue.assign({ revivalId, attempt, lost: lostReviving(next) });
+  if (context.queued) tellLazarus(enqueue, context, { type: 'agent.queued', revivalId });
+});
+/** A12: it waits its turn, or does so no more. */
+const setQueued = (queued: boolean) =>
+  agent.enqueueActions(({ context, enqueue }) => {
+    if (context.queued === queued) return; // an effect that ran again after a restart says it again
+    const { lost, revivalId } = context;
+    const isLatest = lost?.reason === lostReviving(context)?.reason; // else a person is asked meanwhile
+    enqueue.assign({ queued, lost: isLatest ? lostReviving({ ...context, queued }) : lost });
+    if (revivalId === null) return;
+    const type = queued ? 'agent.queued' : 'agent.starting';
+    tellLazarus(enqueue, context, { type, revivalId });
+  });
 const workerStarted = agent.assign(({ event }) =>
   event.type === 'worker.started' ? { pid: event.pid } : {},
 );
-const workerStopped = agent.assign({ pid: null });
+const workerStopped = agent.assign({ pid: null, queued: false });
 
 /** A10: verified. Lazarus and the cell hear of it. */
 const revived = agent.enqueueActions(({ context, event, enqueue }) => {
@@ -443,6 +463,8 @@ export const agentActions = {
   keepAge,
   abandon,
   startReviving,
+  workerQueued: setQueued(true),
+  workerStarting: setQueued(false),
   workerStarted,
   workerStopped,
   revived,

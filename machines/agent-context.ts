@@ -8,6 +8,7 @@ import { DEFAULT_POLICIES, DEFAULT_RESTART } from './mission.ts';
 import type { AgentFile, AgentStatus, IsolationLevel, Policies } from './mission.ts';
 import type { RestartIntensity, Step } from './mission.ts';
 import { isSafe } from './cell-context.ts';
+import { queuedWords, underWayWords } from './revival-outlook.ts';
 import type { StepOutput, WorkerGone } from './agent-effects.ts';
 
 export interface AgentContext {
@@ -30,10 +31,11 @@ export interface AgentContext {
   inDoubt: boolean;
   /** Paused and no step under way: the task's clock stands still. */
   resting: boolean;
-  /** Why its worker is gone; null while all is well. */
+  /** Why its worker is gone; null while all is well. `reason`: that, and what Lazarus does or wants at this moment. */
   lost: { failure: Failure; reason: string } | null;
-  /** The revival under way, until it is verified. */
+  /** The revival under way, until it is verified, and how often it was tried. */
   revivalId: string | null;
+  attempt: number;
   /** Why its worker is being ended; it is lost, for this reason, when the worker is gone. */
   condemned: Failure | null;
   /** sha256 of the context file as it was last written. */
@@ -43,6 +45,8 @@ export interface AgentContext {
   revivals: number;
   /** Steps finished, in all; failures at the same number made no progress in between. */
   progress: number;
+  /** Its worker waits its turn to start. */
+  queued: boolean;
   /** Of the worker, for people to see. The effect's own handle decides, not this number. */
   pid: number | null;
   /** What the cell takes the agent's status to be. */
@@ -77,11 +81,13 @@ export function freshAgentContext(input: AgentInput & { up: number }): AgentCont
     inDoubt: false,
     lost: null,
     revivalId: null,
+    attempt: 0,
     condemned: null,
     contextHash: null,
     failures: 0,
     revivals: 0,
     progress: 0,
+    queued: false,
     pid: null,
     told: { status: 'idle', reason: null },
     usedMs: 0,
@@ -95,6 +101,16 @@ export function statusOf(context: AgentContext): AgentContext['told'] {
   if (context.lost) return { status: 'failed', reason: context.lost.reason };
   if (context.paused) return { status: 'paused', reason: null };
   return { status: context.assignment ? 'active' : 'idle', reason: null };
+}
+
+/** What people are told of its loss while it is being brought back. */
+export function lostReviving(context: AgentContext): AgentContext['lost'] {
+  const { lost, revivalId, attempt, queued } = context;
+  if (lost === null || revivalId === null) return lost;
+  const isSilent = lost.failure.reason === 'silent';
+  const revival = { revivalId, attempt, isSilent };
+  const words = queued ? queuedWords(revival) : underWayWords(revival);
+  return { ...lost, reason: `${lost.failure.message}; ${words}` };
 }
 
 export function nextStep(context: AgentContext): Step | null {

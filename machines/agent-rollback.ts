@@ -37,6 +37,7 @@ export function rolledBackAgent(earlier: JsonValue, present: JsonValue, up: numb
     contextHash: null,
     revivalId: null,
     condemned: null,
+    queued: false,
     pid: null,
     savedAt: up,
   };

@@ -7,14 +7,16 @@
  * A3 An attempt ends with exactly one `task.finished`, unless the cell withdrew it.
  * A4 A lost worker leaves the step where it is: its effect waits for the next worker, or stays in doubt.
  * A5 A failure is told to Lazarus once for each loss, in the same commit as the loss itself.
- * A6 The task's timeout counts neither pauses nor the time without a worker, nor that in which its step is in doubt: a doubt
- *    is settled by a person, not by a clock.
+ * A6 The task's timeout counts neither pauses nor the time without a worker, or in which one waits its turn to start, nor that
+ *    in which its step is in doubt: a doubt is settled by a person, not by a clock.
  * A7 The cell hears of a status only when it cannot know it: it takes `active` and `idle` from what it assigns and gets.
  * A8 At another node its clocks go on from what they had used, and that node's Lazarus hears of a loss that is not mended.
  * A9 What the cell knows to be done is not done again, whatever the agent remembers.
  * A10 It counts as revived only when that is verified: worker answered and alive, context as it was written, the step that
  *    was cut off settled.
  * A11 One that failed and has no task has no worker either: whoever took the task over is alone with it.
+ * A12 While it is brought back, it says so, and Lazarus hears how long its worker had to wait its turn.
+ * A13 A worker that is to be ended is ended, also one that answers only after that was asked for.
  */
 import { and } from 'xstate';
 import { agent, agentActions, SPARE_MS } from './agent-actions.ts';
@@ -47,8 +49,8 @@ export const agentMachine = agent.extend({ actions: agentActions }).createMachin
                 'agent.silent': { actions: 'lose' },
                 'agent.recall': { guard: 'isRecalled', actions: 'lose' },
                 'agent.revive': [
-                  { guard: 'hasNoWorkers', actions: 'startReviving' },
-                  { target: 'running', actions: 'startReviving' },
+                  { guard: 'hasNoWorkers', actions: ['startReviving', 'report'] },
+                  { target: 'running', actions: ['startReviving', 'report'] },
                 ],
                 'xstate.error.actor.verify': { actions: 'lose' },
               },
@@ -56,7 +58,11 @@ export const agentMachine = agent.extend({ actions: agentActions }).createMachin
             running: {
               on: {
                 'agent.silent': { actions: 'lose' },
-                'agent.recall': { guard: 'isRecalled', target: '.condemned', actions: 'recall' },
+                'agent.recall': {
+                  guard: 'isRecalled',
+                  target: '.condemned',
+                  actions: ['recall', 'report'],
+                },
                 'xstate.error.actor.verify': { target: '.condemned', actions: 'condemn' },
               },
               always: { guard: 'isOut', target: 'off' },
@@ -71,11 +77,17 @@ export const agentMachine = agent.extend({ actions: agentActions }).createMachin
               states: {
                 starting: {
                   on: {
-                    'worker.started': { target: 'ready', actions: 'workerStarted' },
-                    'agent.revive': { actions: 'startReviving' },
+                    'worker.queued': { actions: ['workerQueued', 'report'] },
+                    'worker.starting': { actions: ['workerStarting', 'report'] },
+                    'worker.started': {
+                      target: 'ready',
+                      actions: ['workerStarting', 'report', 'workerStarted'],
+                    },
+                    'agent.revive': { actions: ['startReviving', 'report'] },
                   },
                 },
                 condemned: {
+                  on: { 'worker.started': { target: 'condemned', reenter: true } }, // A13
                   invoke: {
                     id: 'endWorker',
                     src: 'endWorker',
@@ -84,11 +96,11 @@ export const agentMachine = agent.extend({ actions: agentActions }).createMachin
                     onError: 'dying', // it cannot be ended: whoever waits for the revival hears so from its deadline
                   },
                 },
-                dying: {},
+                dying: { on: { 'worker.started': 'condemned' } }, // A13
                 ready: {
                   on: {
                     'worker.started': { actions: 'workerStarted' },
-                    'agent.revive': { actions: 'startReviving' },
+                    'agent.revive': { actions: ['startReviving', 'report'] },
                   },
                   initial: 'inUse',
                   states: {

@@ -12,7 +12,7 @@ import type { AgentEvent, LazarusEvent, Stamp } from './events.ts';
 import type { FileState } from './merge.ts';
 import type { Outgoing } from './outgoing.ts';
 import { agentAddress } from './addresses.ts';
-import { toAgent, toLazarus } from './outgoing.ts';
+import { toAgent, toLazarus, toLazarusIfAny } from './outgoing.ts';
 import { projectFile } from './projection.ts';
 import { agentPath, CELL_PATH, findAgent, findTask, taskPath } from './cell-context.ts';
 import type { AgentState, CellContext, TaskState } from './cell-context.ts';
@@ -101,6 +101,11 @@ export class CellDraft {
 
   tellLazarus(agentId: string, event: LazarusEvent): void {
     this.outbox.push(toLazarus(this.#context.cellId, agentId, event));
+  }
+
+  /** An agent that never failed has none. */
+  tellLazarusIfAny(agentId: string, event: LazarusEvent): void {
+    this.outbox.push(toLazarusIfAny(this.#context.cellId, agentId, event));
   }
 
   spawnAgent(agentId: string, input: JsonObject): void {

@@ -6,6 +6,7 @@
  * F1 The order of files in one event does not matter: all contents are taken first, requests are obeyed after.
  * F2 A removed file takes its task or agent with it; work under way is withdrawn before.
  * F3 A file that appears in a finished cell makes it work again, unless cell.json itself is new: then its status stands.
+ * F4 Lazarus hears of a removed agent from its cell: the agent itself may be held, or throw whatever it is told.
  */
 import { isJsonObject, jsonEqual } from './json.ts';
 import type { JsonObject, JsonValue } from './json.ts';
@@ -84,6 +85,7 @@ function dismissAgent(draft: CellDraft, agentId: string): void {
   if (agent.spawned) {
     draft.tell(agentId, { type: 'agent.removed' });
     draft.stopAgent(agentId, reason);
+    draft.tellLazarusIfAny(agentId, { type: 'agent.removed' }); // F4
   }
   draft.dropAgent(agentId);
 }

@@ -10,10 +10,11 @@
 import type { JsonObject } from './json.ts';
 import { asJsonObject, jsonEqual } from './json.ts';
 import { DEFAULT_RESTART } from './mission.ts';
+import type { RestartIntensity } from './mission.ts';
 import { planIsolation } from './isolation.ts';
 import type { IsolationPlan } from './isolation.ts';
 import { effectivePolicies } from './policies.ts';
-import type { EffectivePolicies } from './policies.ts';
+import type { EffectivePolicies, PolicyOrigin } from './policies.ts';
 import { schedule } from './schedule.ts';
 import type { PlannedTask } from './schedule.ts';
 import { chooseAgent, whoCanDo } from './assignment.ts';
@@ -151,7 +152,7 @@ function configured(context: CellContext, agentId: string) {
   return {
     agent: agentFileOf(context, agentId),
     policies: policiesOf(context, agentId).values,
-    restart: cellFileOf(context).restart ?? context.daemonRestart ?? DEFAULT_RESTART,
+    restart: restartOf(context).value,
     level: isolationPlan(context).level,
   };
 }
@@ -168,6 +169,16 @@ export function policiesOf(context: CellContext, agentId: string): EffectivePoli
     config: configPoliciesOf(context),
     daemon: context.daemonPolicies,
   });
+}
+
+/** The restart intensity that holds for each agent of the cell; only the cell's own file and the daemon have a say. */
+export function restartOf(context: CellContext): { value: RestartIntensity; origin: PolicyOrigin } {
+  const own = cellFileOf(context).restart;
+  if (own) return { value: own, origin: 'cell.json' };
+  const { daemonRestart } = context;
+  return daemonRestart
+    ? { value: daemonRestart, origin: 'daemon' }
+    : { value: DEFAULT_RESTART, origin: 'default' };
 }
 
 /** The level that holds, what is enforced and what this host cannot give. */

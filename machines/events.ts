@@ -191,8 +191,12 @@ export type AgentEvent =
   | { type: 'agent.synced'; assignment: Assignment | null }
   | { type: 'agent.pause' }
   | { type: 'agent.resume' }
+  /** So many workers start at a time: this agent's waits its turn; `starting`: it is its turn. Neither comes without a wait. */
+  | { type: 'worker.queued' }
+  | { type: 'worker.starting' }
   | { type: 'worker.started'; pid: number }
-  | { type: 'agent.revive'; revivalId: string }
+  /** `attempt`: 1-based, of this revival. */
+  | { type: 'agent.revive'; revivalId: string; attempt: number }
   /** That revival took too long and the task goes to another agent: it ends its worker and stands failed as before. */
   | { type: 'agent.recall'; revivalId: string; failure: Failure }
   | { type: 'agent.abandoned'; reason: string }
@@ -210,6 +214,9 @@ export type LazarusEvent =
     }
   /** Verified. `repaired`: what of its checkpoint had to be written anew. */
   | { type: 'agent.revived'; revivalId: string; pid: number | null; repaired?: string[] }
+  /** The worker it needs for this revival waits its turn to start, and then it is its turn: that time is nobody's fault. */
+  | { type: 'agent.queued'; revivalId: string }
+  | { type: 'agent.starting'; revivalId: string }
   /** It came back by itself: a remote agent is heard again. */
   | { type: 'agent.recovered' }
   /** Its machine threw an event; the agent itself goes on. */
@@ -236,6 +243,8 @@ export interface SendParams {
   /** Logical address, e.g. `cell/<cell_id>/agent/<agent_id>`. */
   to: string;
   event: { type: string } & JsonObject;
+  /** The sender cannot know whether anybody lives there: when nobody does, that is no mistake. */
+  ifThere?: true;
 }
 export interface SpawnParams {
   address: string;

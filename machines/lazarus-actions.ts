@@ -4,8 +4,8 @@ import type { EffectDone, EffectFailed, LazarusEvent } from './events.ts';
 import type { SendParams, SpawnParams, Stamp, StopParams } from './events.ts';
 import { toAgent, toCell } from './outgoing.ts';
 import { conflict } from './errors.ts';
-import { answered, conclude, forgetRequest, freshLazarus } from './lazarus-context.ts';
-import { ledgerEntry, startRevival, takeUp, tell } from './lazarus-context.ts';
+import { answered, conclude, forgetRequest, freshLazarus, leftQueue } from './lazarus-context.ts';
+import { ledgerEntry, queuedIn, startRevival, takeUp, tell } from './lazarus-context.ts';
 import type { Answer, LazarusContext, LazarusInput, LedgerEntry } from './lazarus-context.ts';
 import type { ReportedFailure, RevivalOutcome } from './lazarus-context.ts';
 import { NOT_PUT_BACK } from './revival-choices.ts';
@@ -31,6 +31,8 @@ type Delivered =
 const LEDGER_TRIES = 8;
 /** How long the cell may take to say who takes a task over, in ms. It answers in its next turn, unless it is held. */
 export const SUBSTITUTION_MS = 30_000;
+/** How long an agent may wait its turn to start a worker before it is asked whether it still does, in ms. */
+export const TURN_MS = 300_000;
 
 export const lazarus = setup({
   types: {
@@ -45,7 +47,7 @@ export const lazarus = setup({
     rollBackActor: fromPromise<{ toSeq: number }, ActorOfAgent>(async () =>
       unbound('rollBackActor'),
     ),
-    waitUntil: fromPromise<void, { at: number }>(async () => unbound('waitUntil')),
+    waitUntil: fromPromise<void, { at: number } | { up: number }>(async () => unbound('waitUntil')),
   },
   actions: {
     send: (_args, _params: SendParams) => {},
@@ -85,8 +87,13 @@ const mayBeAtWork = ({ called, current }: LazarusContext): boolean =>
 const reported = (event: Delivered): ReportedFailure | null => {
   if (event.type !== 'agent.failed' && event.type !== 'agent.faulted') return null;
   const { failure, policies, restart } = event;
-  return { failure, policies, restart, at: stampOf(event).at };
+  return { failure, policies, restart, ...timeOf(event) };
 };
+
+function timeOf(event: Delivered): Pick<Stamp, 'at' | 'up'> {
+  const { at, up } = stampOf(event);
+  return { at, up };
+}
 
 const takeFailure = lazarus.assign(({ context, event }) => {
   const failure = reported(event);
@@ -107,7 +114,7 @@ const takeQueued = lazarus.assign(({ context }) =>
 );
 /** Its actor could not be released: that is the same failure again. */
 const takeHeld = lazarus.assign(({ context, event }) =>
-  context.current ? takeUp(context, { ...context.current, at: stampOf(event).at }) : {},
+  context.current ? takeUp(context, { ...context.current, ...timeOf(event) }) : {},
 );
 /** L6 */
 const noteFault = lazarus.assign(({ context, event }) => {
@@ -135,9 +142,16 @@ const noteRolledBack = lazarus.assign(({ context, event }) => {
 
 const begin = lazarus.assign(({ context, event }) => startRevival(context, stampOf(event).at));
 const callAgent = lazarus.enqueueActions(({ context, enqueue }) => {
-  const { cellId, agentId, revivalId } = context;
+  const { cellId, agentId, attempts: attempt } = context;
+  const revivalId = context.revivalId ?? '';
   enqueue.assign({ called: true });
-  enqueue(toAgent(cellId, agentId, { type: 'agent.revive', revivalId: revivalId ?? '' }));
+  enqueue(toAgent(cellId, agentId, { type: 'agent.revive', revivalId, attempt }));
+});
+const noteQueued = lazarus.assign(({ context, event }) => queuedIn(context, stampOf(event)));
+const countQueued = lazarus.assign(({ context, event }) => leftQueue(context, stampOf(event).up));
+const noteStarting = lazarus.assign(({ context, event }) => {
+  const { at, up } = stampOf(event);
+  return tell(leftQueue(context, up), at, 'its worker starts');
 });
 /** L7 */
 const recallAgent = lazarus.enqueueActions(({ context, event, enqueue }) => {
@@ -169,7 +183,7 @@ const seekSubstitute = lazarus.enqueueActions(({ context, event, enqueue }) => {
 /** L4: a person's answer. A request that is not at hand cannot be answered: the sender hears of it. */
 const takeAnswer = lazarus.assign(({ context, event }) => {
   const answer = answerOf(event);
-  return answer ? answered(context, answer) : {};
+  return answer ? answered(context, answer, stampOf(event).up) : {};
 });
 function answerOf(event: Delivered): Answer | null {
   const { at } = stampOf(event);
@@ -296,6 +310,9 @@ export const lazarusActions = {
   noteRolledBack,
   begin,
   callAgent,
+  noteQueued,
+  countQueued,
+  noteStarting,
   callStrayed,
   recallAgent,
   seekSubstitute,

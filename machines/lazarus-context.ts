@@ -2,7 +2,7 @@
  * What Lazarus knows of one agent: the failure at hand, the revival it leads to, and how earlier ones went. The ledger
  * entry is the record that people read and that the runtime files under `revivals/`.
  */
-import type { Failure } from './events.ts';
+import type { Failure, Stamp } from './events.ts';
 import type { RevivalHistory } from './futility.ts';
 import { DEFAULT_POLICIES, DEFAULT_RESTART } from './mission.ts';
 import type { Policies, RestartIntensity } from './mission.ts';
@@ -17,8 +17,9 @@ export interface ReportedFailure {
   failure: Failure;
   policies: Policies;
   restart: RestartIntensity;
-  /** Epoch ms at which Lazarus heard of it. */
+  /** Epoch ms, and `up`, at which Lazarus heard of it. */
   at: number;
+  up: number;
 }
 
 export interface PastRevival {
@@ -59,15 +60,19 @@ export interface LazarusContext {
   count: number;
   revivalId: string | null;
   requestedAt: number;
-  /** Epoch ms from which `revive_timeout` counts: the failure, or the approval. */
+  /** Epoch ms from which the time it took is counted: the failure, or the approval. */
   countedFrom: number;
+  /** `up` from which `revive_timeout` counts, and how much of the time since then does not, in ms. */
+  clockFrom: number;
+  queuedMs: number;
+  /** `up` since which the agent's worker waits its turn to start; null: it does not. */
+  queuedSince: number | null;
   /** Revivals tried for the request at hand. */
   attempts: number;
   /** It was told to come back and has not failed since: it may be at work. */
   called: boolean;
-  /** Epoch ms at which the revival starts, by which it must be verified, at which a question to people lapses. */
+  /** Epoch ms at which the revival starts, at which a question to people lapses. */
   dueAt: number;
-  deadlineAt: number;
   expiresAt: number;
   /** A person was asked about the request at hand, so it has a file under `revivals/`. */
   asked: boolean;
@@ -149,10 +154,12 @@ export function freshLazarus({ cellId, agentId }: LazarusInput): LazarusContext 
     revivalId: null,
     requestedAt: 0,
     countedFrom: 0,
+    clockFrom: 0,
+    queuedMs: 0,
+    queuedSince: null,
     attempts: 0,
     called: false,
     dueAt: 0,
-    deadlineAt: 0,
     expiresAt: 0,
     asked: false,
     answer: null,
@@ -180,7 +187,7 @@ export function freshLazarus({ cellId, agentId }: LazarusInput): LazarusContext 
 
 /** A failure is taken up: a new request, or one more attempt of the request at hand when it failed while reviving. */
 export function takeUp(context: LazarusContext, reported: ReportedFailure): LazarusContext {
-  const { failure, restart, at } = reported;
+  const { failure, restart, at, up } = reported;
   const isNew = context.revivalId === null;
   const progressed = failure.progress > context.lastProgress;
   const isSame = !progressed && failure.signature === context.lastSignature;
@@ -195,18 +202,19 @@ export function takeUp(context: LazarusContext, reported: ReportedFailure): Laza
     sameSignature: isSame ? context.sameSignature + 1 : 1,
     lastSignature: failure.signature,
     lastProgress: Math.max(context.lastProgress, failure.progress),
-    ...(isNew && freshRequest(context, at)),
+    queuedSince: null,
+    ...(isNew && freshRequest(context, { at, up })),
   };
   return tell(decide(counted, reported), at, `failed: ${failure.message}`);
 }
 
-function freshRequest(context: LazarusContext, at: number): Partial<LazarusContext> {
+function freshRequest(context: LazarusContext, { at, up }: Instant): Partial<LazarusContext> {
   const count = context.count + 1;
   return {
     count,
     revivalId: `${context.cellId}.${context.agentId}.${count}`,
     requestedAt: at,
-    countedFrom: at,
+    ...clockStart({ at, up }),
     attempts: 0,
     asked: false,
     answer: null,
@@ -229,7 +237,6 @@ function decide(context: LazarusContext, reported: ReportedFailure): LazarusCont
     ...context,
     decision,
     dueAt: at + delayMs,
-    deadlineAt: context.countedFrom + policies.revive_timeout * 1000,
     reason: decision.kind === 'revive' ? '' : decision.reason,
     substitutes: decision.kind === 'futile' ? decision.substitutes : [],
   };
@@ -241,13 +248,12 @@ export function historyOf(context: LazarusContext): RevivalHistory {
 }
 
 /** A person answered. To one who wants it back the counters begin anew, whatever policy and counters say. */
-export function answered(context: LazarusContext, answer: Answer): LazarusContext {
+export function answered(context: LazarusContext, answer: Answer, up: number): LazarusContext {
   const { at, by } = answer;
   const isOver = context.outcome !== null && context.outcome !== 'asking';
-  const timeoutMs = (context.current?.policies ?? DEFAULT_POLICIES).revive_timeout * 1000;
   const next: LazarusContext = {
     ...context,
-    ...(isOver && { ...freshRequest(context, at), story: context.story }),
+    ...(isOver && { ...freshRequest(context, { at, up }), story: context.story }),
     decision: { kind: 'revive', delayMs: 0 },
     outcome: null,
     answer,
@@ -258,8 +264,7 @@ export function answered(context: LazarusContext, answer: Answer): LazarusContex
     sameSignature: 0,
     tried: 0,
     dueAt: at,
-    countedFrom: at,
-    deadlineAt: at + timeoutMs,
+    ...clockStart({ at, up }),
     ledgerTries: 0,
     substitutes: answer.kind === 'substitute' ? substitutesFor(context, answer.agentId) : [],
   };
@@ -275,6 +280,31 @@ const WORDS = {
 
 const substitutesFor = ({ current }: LazarusContext, agentId: string | null): string[] =>
   agentId === null ? (current?.policies.substitute_agents ?? []) : [agentId];
+
+type Instant = Pick<Stamp, 'at' | 'up'>;
+
+const clockStart = ({ at, up }: Instant): Partial<LazarusContext> => ({
+  countedFrom: at,
+  clockFrom: up,
+  queuedMs: 0,
+  queuedSince: null,
+});
+
+/** `up` by which the revival at hand must be verified (L8). */
+export function reviveDeadline({ current, clockFrom, queuedMs }: LazarusContext): number {
+  const { revive_timeout: timeout } = current?.policies ?? DEFAULT_POLICIES;
+  return clockFrom + timeout * 1000 + queuedMs;
+}
+
+/** L8: the agent's worker waits its turn; the clock stands still. */
+export function queuedIn(context: LazarusContext, { at, up }: Instant): LazarusContext {
+  return tell({ ...context, queuedSince: up }, at, 'its worker waits its turn to start');
+}
+
+export function leftQueue(context: LazarusContext, up: number): LazarusContext {
+  const queuedMs = context.queuedMs + up - (context.queuedSince ?? up);
+  return { ...context, queuedMs, queuedSince: null };
+}
 
 export function startRevival(context: LazarusContext, at: number): LazarusContext {
   const restart = context.current?.restart ?? DEFAULT_RESTART;

@@ -12,10 +12,13 @@
  * L6 Events that the agent's machine threw are counted in the same window as restarts; more than it allows, and a person
  *    is asked.
  * L7 A task is handed over only once its agent has surely stopped: one that may be coming back is recalled first.
+ * L8 `revive_timeout` counts neither the time in which the agent's worker waits its turn to start, for then nothing was tried,
+ *    nor that in which no node runs.
  */
-import { freshLazarus } from './lazarus-context.ts';
+import { freshLazarus, reviveDeadline } from './lazarus-context.ts';
+import type { LazarusContext } from './lazarus-context.ts';
 import { actorInput, entryInput, lazarus, lazarusActions } from './lazarus-actions.ts';
-import { SUBSTITUTION_MS } from './lazarus-actions.ts';
+import { SUBSTITUTION_MS, TURN_MS } from './lazarus-actions.ts';
 import { stampOf } from './time.ts';
 
 /**
@@ -41,6 +44,17 @@ const retrying = {
     input: ({ context }: { context: { ledgerRetryAt: number } }) => ({ at: context.ledgerRetryAt }),
     onDone: 'recording',
   },
+} as const;
+
+/** L8: armed anew wherever the time of a revival goes on. */
+const deadline = {
+  id: 'deadline',
+  src: 'waitUntil',
+  input: ({ context }: { context: LazarusContext }) => ({ up: reviveDeadline(context) }),
+  onDone: { target: '#lazarus@1.futile', actions: 'runOutOfTime' },
+} as const;
+const waitsItsTurn = {
+  'agent.queued': { guard: 'isThisRevival', target: 'queued', actions: 'noteQueued' },
 } as const;
 
 /** What a person may say wherever a case waits for one, or is closed. */
@@ -141,12 +155,6 @@ export const lazarusMachine = lazarus.extend({ actions: lazarusActions }).create
     },
     reviving: {
       entry: 'begin',
-      invoke: {
-        id: 'deadline',
-        src: 'waitUntil',
-        input: ({ context }) => ({ at: context.deadlineAt }),
-        onDone: { target: 'futile', actions: 'runOutOfTime' },
-      },
       on: {
         ...comesBack,
         ...isGone,
@@ -163,24 +171,47 @@ export const lazarusMachine = lazarus.extend({ actions: lazarusActions }).create
         },
         releasing: {
           on: { 'agent.failed': { actions: 'noteFailure' } }, // it is held again: the effect says so too
-          invoke: {
-            id: 'release',
-            src: 'releaseActor',
-            input: actorInput,
-            onDone: [{ guard: 'rollsBack', target: 'rollingBack' }, { target: 'calling' }],
-            onError: { target: '#lazarus@1.deciding', actions: 'takeHeld' },
-          },
+          invoke: [
+            deadline,
+            {
+              id: 'release',
+              src: 'releaseActor',
+              input: actorInput,
+              onDone: [{ guard: 'rollsBack', target: 'rollingBack' }, { target: 'calling' }],
+              onError: { target: '#lazarus@1.deciding', actions: 'takeHeld' },
+            },
+          ],
         },
         rollingBack: {
+          invoke: [
+            deadline,
+            {
+              id: 'rollBack',
+              src: 'rollBackActor',
+              input: actorInput,
+              onDone: { target: 'calling', actions: ['noteRolledBack', 'callStrayed'] },
+              onError: ask,
+            },
+          ],
+        },
+        calling: { entry: 'callAgent', invoke: deadline, on: waitsItsTurn },
+        /** L8. It ends at its turn, or with whatever becomes of the agent; one that forgot about it is asked. */
+        queued: {
           invoke: {
-            id: 'rollBack',
-            src: 'rollBackActor',
-            input: actorInput,
-            onDone: { target: 'calling', actions: ['noteRolledBack', 'callStrayed'] },
-            onError: ask,
+            id: 'turn',
+            src: 'waitUntil',
+            input: ({ event }) => ({ up: stampOf(event).up + TURN_MS }),
+            onDone: { target: 'calling', actions: 'countQueued' },
+          },
+          on: {
+            'agent.starting': {
+              guard: 'isThisRevival',
+              target: 'starting',
+              actions: 'noteStarting',
+            },
           },
         },
-        calling: { entry: 'callAgent' },
+        starting: { invoke: deadline, on: waitsItsTurn },
       },
     },
     substituting: {

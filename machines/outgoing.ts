@@ -33,6 +33,12 @@ export function toLazarus(cellId: string, agentId: string, event: LazarusEvent):
   return send(lazarusAddress(cellId, agentId), event);
 }
 
+/** Only agents that ever failed have a Lazarus. */
+export function toLazarusIfAny(cellId: string, agentId: string, event: LazarusEvent): Sending {
+  const { params } = toLazarus(cellId, agentId, event);
+  return { type: 'send', params: { ...params, ifThere: true } };
+}
+
 function send(to: string, event: AgentEvent | CellEvent | LazarusEvent): Sending {
   return { type: 'send', params: { to, event: { ...asJsonObject(event), type: event.type } } };
 }

@@ -1,4 +1,6 @@
 /** What Lazarus does about an agent at this moment, what comes next and when, in words: for the status, `why` and people. */
+import type { Stamp } from './events.ts';
+import { reviveDeadline } from './lazarus-context.ts';
 import type { LazarusContext } from './lazarus-context.ts';
 
 export interface RevivalOutlook {
@@ -11,9 +13,31 @@ export interface RevivalOutlook {
   needsPerson: boolean;
 }
 
-/** `state`: the machine's state value, as XState has it. */
-export function revivalOutlook(context: LazarusContext, state: unknown): RevivalOutlook {
-  const { attempts, dueAt, deadlineAt, expiresAt, reason, substitute, substitutes } = context;
+interface Revival {
+  revivalId: string;
+  attempt: number;
+  /** The agent is a remote one: nobody but itself can bring it back. */
+  isSilent: boolean;
+}
+
+/** As the agent's own file and the status say it. */
+export function underWayWords({ revivalId, attempt, isSilent }: Revival): string {
+  return isSilent
+    ? `revival ${revivalId} waits for a heartbeat of the agent (attempt ${attempt})`
+    : `revival ${revivalId} is under way (attempt ${attempt})`;
+}
+
+export function queuedWords({ revivalId, attempt }: Revival): string {
+  return `revival ${revivalId} waits for its turn to start a worker (attempt ${attempt})`;
+}
+
+/** `state`: the machine's state value, as XState has it. `clock`: now; absent while no node runs. */
+export function revivalOutlook(
+  context: LazarusContext,
+  state: unknown,
+  clock?: Pick<Stamp, 'at' | 'up'>,
+): RevivalOutlook {
+  const { attempts, dueAt, expiresAt, reason, substitute, substitutes } = context;
   const idle = (doing: string, needsPerson = false): RevivalOutlook => ({
     doing,
     nextAt: null,
@@ -33,15 +57,7 @@ export function revivalOutlook(context: LazarusContext, state: unknown): Revival
         needsPerson: false,
       };
     case 'reviving':
-      return {
-        doing:
-          context.current?.failure.reason === 'silent'
-            ? `revival ${attempts} waits for a heartbeat of the agent`
-            : `revival ${attempts} is under way`,
-        nextAt: deadlineAt,
-        next: 'it is given up as futile (revive_timeout)',
-        needsPerson: false,
-      };
+      return reviving(context, clock);
     case 'substituting':
       return idle(`hands its task over to ${substitutes.join(' or ') || 'another agent'}`);
     case 'asking':
@@ -63,6 +79,20 @@ export function revivalOutlook(context: LazarusContext, state: unknown): Revival
     default:
       return idle('writes down what came of it');
   }
+}
+
+function reviving(context: LazarusContext, clock?: Pick<Stamp, 'at' | 'up'>): RevivalOutlook {
+  const { revivalId, attempts: attempt, current, queuedSince } = context;
+  const isSilent = current?.failure.reason === 'silent';
+  const revival = { revivalId: revivalId ?? '', attempt, isSilent };
+  if (queuedSince !== null)
+    return { doing: queuedWords(revival), nextAt: null, next: null, needsPerson: false };
+  return {
+    doing: underWayWords(revival),
+    nextAt: clock === undefined ? null : clock.at + reviveDeadline(context) - clock.up,
+    next: 'it is given up as futile (revive_timeout)',
+    needsPerson: false,
+  };
 }
 
 const ANSWERED = {

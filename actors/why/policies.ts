@@ -1,9 +1,8 @@
 /** The policies that hold for an agent, each with the file, and the place in it, that says so. */
-import { agentPath, cellFileOf, CELL_PATH } from '../../machines/cell-context.ts';
+import { agentPath, CELL_PATH } from '../../machines/cell-context.ts';
 import type { CellContext } from '../../machines/cell-context.ts';
-import { policiesOf } from '../../machines/cell-settle.ts';
+import { policiesOf, restartOf } from '../../machines/cell-settle.ts';
 import { asJsonObject } from '../../machines/json.ts';
-import { DEFAULT_RESTART } from '../../machines/mission.ts';
 import type { PolicyOrigin } from '../../machines/policies.ts';
 import type { PolicyFact } from './explanation.ts';
 
@@ -41,11 +40,11 @@ function place(
 }
 
 function restartFact(context: CellContext, because: string): PolicyFact {
-  const own = cellFileOf(context).restart;
-  const value = own ?? context.daemonRestart ?? DEFAULT_RESTART;
-  const origin = own
-    ? inFile(CELL_PATH, '/restart')
-    : nowhere(context.daemonRestart ? 'daemon configuration' : 'default');
+  const { value, origin: from } = restartOf(context);
+  const origin =
+    from === 'cell.json'
+      ? inFile(CELL_PATH, '/restart')
+      : nowhere(from === 'daemon' ? 'daemon configuration' : from);
   const decided = / revivals within \d+ s/.test(because);
   return { name: 'restart', value: asJsonObject(value), decided, ...origin };
 }

@@ -11,6 +11,7 @@ import type { Next } from './explanation.ts';
 const TIMERS: Record<string, string> = {
   'lazarus.backoff': 'the next revival begins',
   'lazarus.deadline': 'the revival counts as failed unless it is verified by then (revive_timeout)',
+  'lazarus.turn': 'the agent is asked whether its worker still waits its turn to start',
   'lazarus.expiry': 'the question to a person lapses (ask_expires)',
   'lazarus.patience': 'a person is asked, unless a substitute has the task by then',
   'lazarus.ledgerRetry': 'the ledger entry is written, tried again',

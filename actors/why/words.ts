@@ -70,6 +70,10 @@ const EFFECTS: Record<string, string> = {
 /** Messages between actors whose type alone tells a reader little. */
 const MESSAGES: Record<string, string> = {
   'agent.abandoned': 'told what Lazarus makes of it',
+  'worker.queued': 'its worker waits its turn to start',
+  'worker.starting': 'its worker starts: it is its turn',
+  'agent.queued': 'its worker waits its turn to start',
+  'agent.starting': 'its worker starts: it is its turn',
 };
 
 function effectWords(event: { type: string } & JsonObject): string | undefined {
@@ -142,7 +146,7 @@ export function originOf(record: JournalRecord): Origin {
   const { e: event } = record;
   if (event.type === 'files.changed') return 'file edit';
   const invoke = EFFECT_EVENT.exec(event.type)?.[2];
-  if (invoke === 'worker' || event.type === 'worker.started') return 'worker';
+  if (invoke === 'worker' || event.type.startsWith('worker.')) return 'worker';
   if (invoke === 'step') return 'step';
   if (invoke !== undefined)
     return Object.hasOwn(event, 'output') || Object.hasOwn(event, 'error') ? 'effect' : 'timer';

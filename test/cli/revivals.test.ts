@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { lazarus, missionsFolder, up, writeCell } from '../support/cli.ts';
+import { lazarus, missionsFolder, statusAt, up, writeCell } from '../support/cli.ts';
 import type { Running } from '../support/cli.ts';
 import { eventually } from '../support/eventually.ts';
 
@@ -60,10 +60,14 @@ async function asking(policies: object = {}): Promise<{
   return { missions, cell, node };
 }
 
+async function revivalsAt(missions: string): Promise<Revival[]> {
+  return (await statusAt<{ revivals: Revival[] }>(missions)).revivals;
+}
+
 async function shown(missions: string): Promise<Revival> {
-  return (
-    await lazarus(missions, 'revivals', 'show', 'worker', '--json')
-  ).json() as unknown as Revival;
+  const [revival] = await revivalsAt(missions);
+  if (revival === undefined) throw new Error('nothing was to be revived yet');
+  return revival;
 }
 
 async function isRevived(missions: string): Promise<void> {
@@ -83,6 +87,10 @@ describe('an agent that failed, and a policy that asks', () => {
     expect(list).toMatch(
       /c\.worker\.1 +pending_approval +waits for a person: auto_revive is "ask"; the question lapses in 24 h/,
     );
+    expect((await lazarus(missions, 'revivals', 'show', 'worker', '--json')).json()).toMatchObject({
+      status: 'pending_approval',
+      needs_person: true,
+    });
     const show = (await lazarus(missions, 'revivals', 'show', 'worker')).out;
     expect(show).toContain('never revived so far');
     expect(show).toContain('lazarus revivals approve c.worker.1 --previous-checkpoint');
@@ -96,6 +104,7 @@ describe('an agent that failed, and a policy that asks', () => {
     expect(why).toContain('lazarus revivals approve c.worker.1');
     const agent = (await lazarus(missions, 'agent', 'show', 'worker')).out;
     expect(agent).toMatch(/auto_revive +"ask" +cell.json/);
+    expect(agent).toMatch(/restart +\{"intensity":5,"period":60\} +default/);
 
     const approved = await lazarus(missions, 'revivals', 'approve', 'c.worker.1', '--json');
     expect(approved).toMatchObject({ code: 0, err: '' });
@@ -192,7 +201,10 @@ describe('an agent that failed, and a policy that asks', () => {
     const { missions, cell } = await asking();
     const folder = (name: string): string =>
       join(missions, '.lazarus/revivals', name, 'c.worker.1.json');
-    const request = JSON.parse(readFileSync(folder('pending'), 'utf8')) as object;
+    const request = await eventually(
+      () => JSON.parse(readFileSync(folder('pending'), 'utf8')) as object,
+      PATIENT,
+    );
     mkdirSync(join(missions, '.lazarus/revivals/approved'), { recursive: true });
     writeFileSync(
       folder('pending'),
@@ -239,9 +251,7 @@ describe('what is asked wrongly', () => {
     for (const id of ['one', 'two'])
       expect((await lazarus(missions, 'agent', 'kill', `${id}/worker`)).code).toBe(0);
     await eventually(async () => {
-      const { revivals } = (
-        await lazarus(missions, 'revivals', 'list', '--json')
-      ).json() as unknown as { revivals: Revival[] };
+      const revivals = await revivalsAt(missions);
       expect(revivals.map(({ outcome }) => outcome)).toEqual(['refused', 'refused']);
     }, PATIENT);
     const ambiguous = await lazarus(missions, 'revivals', 'show', 'worker', '--json');

@@ -517,6 +517,115 @@ describe('the worker', () => {
     },
   );
 
+  test('a worker that answers only after it was to be ended is ended as well (A13)', () => {
+    const agent = stepping();
+    const [, first] = agent.done('worker', { code: 1, signal: null }).sent;
+    const failure = first?.event['failure'];
+    tell(agent, 'agent.revive', { revivalId: 'c.a.1', attempt: 1 });
+    tell(agent, 'agent.recall', { revivalId: 'c.a.1', failure });
+    const early = tell(agent, 'worker.started', { pid: 42 });
+    expect([early.ended, early.started.map(({ id }) => id)]).toEqual([
+      ['endWorker'],
+      ['endWorker'],
+    ]);
+    agent.done('endWorker');
+    expect(tell(agent, 'worker.started', { pid: 42 }).started).toMatchObject([{ id: 'endWorker' }]);
+    agent.done('endWorker');
+    agent.done('worker', { code: null, signal: 'SIGKILL' });
+    expect(worker(agent)).toBe('lost');
+  });
+
+  test('while it is brought back it says so, and how often that was tried (A12)', () => {
+    const agent = stepping();
+    agent.done('worker', { code: 1, signal: null });
+    tell(agent, 'agent.abandoned', { reason: 'waits for a person' });
+    const reasons = (reaction: Reaction): unknown[] =>
+      reaction.sent.map(({ event }) => event['reason']);
+    const failure = 'the worker exited with code 1 during task t, step one';
+    const revive = { revivalId: 'c.a.1', attempt: 2 };
+    expect(reasons(tell(agent, 'agent.revive', revive))).toEqual([
+      `${failure}; revival c.a.1 is under way (attempt 2)`,
+    ]);
+    const again = agent.done('worker', { code: 1, signal: null });
+    expect(again.sent[0]?.event['reason']).toBe(failure);
+    tell(agent, 'agent.revive', { ...revive, attempt: 3 });
+    tell(agent, 'worker.started', { pid: 43 });
+    expect(agent.done('verify', SMOOTH.verify).sent.at(-1)?.event).toMatchObject({
+      type: 'agent.reported',
+      reason: null,
+    });
+  });
+
+  test('what a person is asked meanwhile is not talked over by the revival that goes on', () => {
+    const agent = stepping();
+    agent.done('worker', { code: 1, signal: null });
+    tell(agent, 'agent.revive', { revivalId: 'c.a.1', attempt: 1 });
+    tell(agent, 'agent.abandoned', { reason: 'waits for a person' });
+    tell(agent, 'worker.queued');
+    tell(agent, 'worker.starting');
+    expect(agent.snapshot.context.lost.reason).toBe('waits for a person');
+  });
+
+  describe('its worker waits its turn to start', () => {
+    const reviving = (): MachineDriver => {
+      const agent = stepping();
+      agent.done('worker', { code: 1, signal: null });
+      tell(agent, 'agent.revive', { revivalId: 'c.a.1', attempt: 1 });
+      return agent;
+    };
+    const toLazarus = (reaction: Reaction): unknown[] =>
+      reaction.sent.filter(({ to }) => to.startsWith('system/')).map(({ event }) => event);
+    const queued = { type: 'agent.queued', revivalId: 'c.a.1' };
+    const starting = { type: 'agent.starting', revivalId: 'c.a.1' };
+
+    test('Lazarus and the cell hear of it, once, and when it is its turn (A12)', () => {
+      const agent = reviving();
+      const first = tell(agent, 'worker.queued');
+      expect(toLazarus(first)).toEqual([queued]);
+      expect(first.sent.at(-1)?.event['reason']).toContain(
+        'revival c.a.1 waits for its turn to start a worker (attempt 1)',
+      );
+      expect(tell(agent, 'worker.queued').sent).toEqual([]); // the effect runs again after a restart
+      const turn = tell(agent, 'worker.starting');
+      expect(toLazarus(turn)).toEqual([starting]);
+      expect(turn.sent.at(-1)?.event['reason']).toContain('is under way');
+      expect(toLazarus(tell(agent, 'worker.started', { pid: 42 }))).toEqual([]);
+    });
+
+    test('given a restart after which nobody waits, then its answer says that it was its turn', () => {
+      const agent = reviving();
+      tell(agent, 'worker.queued');
+      expect(toLazarus(tell(agent, 'worker.started', { pid: 42 }))).toEqual([starting]);
+      expect(agent.snapshot.context.queued).toBe(false);
+    });
+
+    test('given Lazarus that asks anew, then it hears that the worker still waits', () => {
+      const agent = reviving();
+      tell(agent, 'worker.queued');
+      const again = tell(agent, 'agent.revive', { revivalId: 'c.a.1', attempt: 2 });
+      expect(toLazarus(again)).toEqual([queued]);
+    });
+
+    test('given a start that fails, then it waits no more', () => {
+      const agent = reviving();
+      tell(agent, 'worker.queued');
+      expect(types(agent.fails('worker', 'no process'))).toEqual([
+        'agent.reported',
+        'agent.failed',
+      ]);
+      expect(agent.snapshot.context.queued).toBe(false);
+    });
+
+    test('a task that waits for its first worker does not use up its time (A6)', () => {
+      const agent = agentAt();
+      tell(agent, 'task.assigned', { assignment: assignment() });
+      expect(toLazarus(tell(agent, 'worker.queued'))).toEqual([]);
+      expect(agent.running.has('deadline')).toBe(false);
+      tell(agent.pass(500_000), 'worker.starting');
+      expect(agent.running.get('deadline')?.input['up']).toBe(agent.clock.up + 100_000);
+    });
+  });
+
   test('recalled from a revival that is over, it goes on', () => {
     const agent = stepping();
     const [, first] = agent.done('worker', { code: 1, signal: null }).sent;

@@ -47,9 +47,9 @@ describe('policy yes', () => {
   test('revives at once, waits for the answer, records it and watches on', () => {
     const actor = lazarus();
     expect(fail(actor).sent).toEqual([
-      { to: 'cell/c/agent/a', event: { type: 'agent.revive', revivalId: 'c.a.1' } },
+      { to: 'cell/c/agent/a', event: { type: 'agent.revive', revivalId: 'c.a.1', attempt: 1 } },
     ]);
-    expect(actor.running.get('deadline')?.input['at']).toBe(actor.clock.at + 300_000);
+    expect(actor.running.get('deadline')?.input).toEqual({ up: actor.clock.up + 300_000 });
     revived(actor.pass(12), 'c.a.1');
     expect(entry(actor)).toMatchObject({
       revival_id: 'c.a.1',
@@ -94,7 +94,7 @@ describe('policy yes', () => {
     expect(fail(actor).sent).toEqual([]);
     actor.done('ledger');
     waitOut(actor);
-    expect(actor.sent.at(-1)?.event).toEqual({ type: 'agent.revive', revivalId: 'c.a.2' });
+    expect(actor.sent.at(-1)?.event).toMatchObject({ type: 'agent.revive', revivalId: 'c.a.2' });
   });
 
   test('after max_retries without a finished step a person is asked, with the whole story', () => {
@@ -157,6 +157,97 @@ describe('policy yes', () => {
     actor.done('ledger');
     revived(actor, 'c.a.1');
     expect(entry(actor)).toMatchObject({ status: 'revived', asked: true, answered: null });
+  });
+});
+
+describe('revive_timeout counts only the time in which something is tried (L8)', () => {
+  const queued = (actor: MachineDriver): Reaction =>
+    tell(actor, 'agent.queued', { revivalId: 'c.a.1' });
+  const starting = (actor: MachineDriver): Reaction =>
+    tell(actor, 'agent.starting', { revivalId: 'c.a.1' });
+  const deadline = (actor: MachineDriver): unknown => actor.running.get('deadline')?.input['up'];
+
+  test('given a worker that waits its turn, then the clock stands still, and goes on with what was left', () => {
+    const actor = lazarus();
+    fail(actor, 'yes', { revive_timeout: 10 });
+    queued(actor.pass(4_000));
+    expect(actor.value).toEqual({ reviving: 'queued' });
+    expect(deadline(actor)).toBeUndefined();
+    starting(actor.pass(100_000));
+    expect(deadline(actor)).toBe(actor.clock.up + 6_000);
+    queued(actor.pass(1_000)); // the node was restarted, and there is a queue again
+    starting(actor.pass(7_000));
+    expect(deadline(actor)).toBe(actor.clock.up + 5_000);
+    actor.pass(5_000).done('deadline');
+    expect(entry(actor)).toMatchObject({
+      outcome: 'asking',
+      because: 'the agent did not come back within revive_timeout',
+    });
+  });
+
+  test('given one that is revived after its turn, then the ledger tells the wait, and all of the time it took', () => {
+    const actor = lazarus();
+    fail(actor, 'yes', { revive_timeout: 10 });
+    queued(actor);
+    starting(actor.pass(60_000));
+    revived(actor.pass(40), 'c.a.1');
+    expect(entry(actor)).toMatchObject({
+      outcome: 'revived',
+      took_ms: 60_040,
+      story: expect.arrayContaining([
+        expect.stringContaining('its worker waits its turn to start'),
+        expect.stringContaining('its worker starts'),
+      ]),
+    });
+  });
+
+  test('given a failure while it waited, then the next attempt has the time that was left', () => {
+    const actor = lazarus();
+    fail(actor, 'yes', { revive_timeout: 100 });
+    queued(actor);
+    starting(actor.pass(50_000));
+    fail(actor.pass(1_000), 'yes', { revive_timeout: 100 });
+    waitOut(actor);
+    const used = actor.clock.up - 50_000 - 5_000; // the driver's clock begins at 5,000
+    expect(deadline(actor)).toBe(actor.clock.up + 100_000 - used);
+  });
+
+  test('an approval gives it the whole time, from the approval on', () => {
+    const actor = lazarus();
+    fail(actor, 'ask', { revive_timeout: 10 });
+    tell(actor.pass(3_600_000), 'revival.approve', { by: 'ann' });
+    actor.done('answer');
+    expect(deadline(actor)).toBe(actor.clock.up + 10_000);
+  });
+
+  test('the time in which no node runs does not count', () => {
+    const actor = lazarus();
+    fail(actor, 'yes', { revive_timeout: 10 });
+    actor.clock.at += 3_600_000; // only the wall clock went on
+    revived(actor.pass(1_000), 'c.a.1');
+    expect(entry(actor)).toMatchObject({ outcome: 'revived' });
+    expect(deadline(lazarus())).toBeUndefined();
+  });
+
+  test('one that waits for long is asked whether it still does, so that no wait is for ever', () => {
+    const actor = lazarus();
+    fail(actor, 'yes', { revive_timeout: 10 });
+    queued(actor);
+    const { sent } = actor.pass(300_000).done('turn');
+    expect(sent.map(({ event }) => event)).toEqual([
+      { type: 'agent.revive', revivalId: 'c.a.1', attempt: 1 },
+    ]);
+    expect(deadline(actor)).toBe(actor.clock.up + 10_000);
+    queued(actor);
+    expect(actor.value).toEqual({ reviving: 'queued' });
+    expect(actor.snapshot.context.story.filter((line: string) => /turn/.test(line)).length).toBe(1);
+  });
+
+  test.each(['agent.queued', 'agent.starting'])('%s of another revival does not count', (type) => {
+    const actor = lazarus();
+    fail(actor);
+    tell(actor, type, { revivalId: 'c.a.7' });
+    expect(actor.value).toEqual({ reviving: 'calling' });
   });
 });
 
@@ -362,7 +453,7 @@ describe('the ledger', () => {
     expect(entry(actor)).toMatchObject({ revival_id: 'c.a.1', status: 'failed' });
     expect(fail(actor, 'yes').sent).toEqual([]);
     actor.done('ledger');
-    expect(actor.sent.at(-1)?.event).toEqual({ type: 'agent.revive', revivalId: 'c.a.2' });
+    expect(actor.sent.at(-1)?.event).toMatchObject({ type: 'agent.revive', revivalId: 'c.a.2' });
   });
 
   test('stories and histories are bounded (L5)', () => {

@@ -9,14 +9,12 @@ import type { AgentContext } from '../../machines/agent-context.ts';
 import type { LazarusContext } from '../../machines/lazarus-context.ts';
 import { CELL, MachineWorld } from '../support/machine-world.ts';
 import type { StartedEffect } from '../support/machine-driver.ts';
-import { AGENTS, life, RESTART, troubledLife } from '../support/life-commands.ts';
+import { AGENTS, anyLife, RESTART, troubledLife } from '../support/life-commands.ts';
 import type { Command } from '../support/life-commands.ts';
 import { carryOut, endAllWell, makeAllWell, pendingEffects } from '../support/machine-life.ts';
 
 /** Many lives take their time on a busy machine. */
 vi.setConfig({ testTimeout: 60_000 });
-
-const anyLife = fc.oneof({ weight: 1, arbitrary: life }, { weight: 2, arbitrary: troubledLife });
 
 /** Called after each event that an actor took. */
 type Watch = (world: MachineWorld, address: string, type: string) => void;
@@ -152,6 +150,34 @@ test('revived only when that was verified, or a silent agent is heard (A10)', ()
   expect(verified).toBeGreaterThan(20);
 });
 
+test('a revival stands in the queue exactly as long as its agent’s worker does, and its time stands still (L8, A12)', () => {
+  let waits = 0;
+  fc.assert(
+    fc.property(anyLife, (commands) => {
+      live(commands, nothing, (world) => {
+        for (const address of lazaruses(world)) {
+          const { snapshot, running, value } = world.actor(address);
+          const { revivalId, cellId, agentId } = snapshot.context as LazarusContext;
+          const at = agentAddress(cellId, agentId);
+          if (!world.actors.has(at) || world.isHeld(at)) continue;
+          const known = agentAt(world, at);
+          const isQueued = known.queued && known.revivalId === revivalId;
+          if (snapshot.matches({ reviving: 'queued' })) {
+            waits += 1;
+            expect(isQueued, JSON.stringify(known)).toBe(true);
+            expect(running.has('deadline')).toBe(false);
+          } else if (snapshot.matches('reviving')) {
+            expect(isQueued, JSON.stringify(value)).toBe(false);
+            expect(running.has('deadline')).toBe(true);
+          }
+        }
+      });
+    }),
+    { numRuns: 300 },
+  );
+  expect(waits).toBeGreaterThan(20);
+});
+
 test('a finished step is not run again in its attempt, whatever was put back, handed over or restarted (A9)', () => {
   let putBack = 0;
   fc.assert(
@@ -259,20 +285,5 @@ test('whatever went wrong, when faults end and people approve every agent comes 
       for (const address of agents(world)) expect(agentAt(world, address).lost).toBeNull();
     }),
     { numRuns: 150 },
-  );
-});
-
-test('a troubled life with a restart before every event is the same life', () => {
-  fc.assert(
-    fc.property(troubledLife, (commands) => {
-      const [straight, restarting] = [new MachineWorld(), new MachineWorld({ restarting: true })];
-      for (const next of commands) {
-        carryOut(straight, next);
-        carryOut(restarting, next);
-      }
-      expect(restarting.persisted()).toEqual(straight.persisted());
-      expect(restarting.log).toEqual(straight.log);
-    }),
-    { numRuns: 100 },
   );
 });

@@ -116,7 +116,7 @@ describe('a person is asked, with the whole story', () => {
     world.done(LAZARUS_A, 'rollBack', { toSeq: 4 });
     expect(world.file('agents/a.json')).toMatchObject({
       status: 'failed',
-      status_reason: 'its state was put back',
+      status_reason: 'its state was put back; revival c1.a.1 is under way (attempt 1)',
     });
     startWorker(world);
     world.done(A, 'verify', VERIFIED);
@@ -215,6 +215,35 @@ describe('a person is asked, with the whole story', () => {
         expect.objectContaining({ code: 'CONFLICT' }),
       );
     expect(isAsking(world)).toBe(true);
+  });
+
+  test.each(['actor_held', 'event_rejected'] as const)(
+    'given %s, an agent that is removed: its case is closed, although it cannot say so itself',
+    (kind) => {
+      const world = missionWith(
+        MANUAL,
+        taskFile('root', { steps: safeSteps() }),
+        agentFile('a', { policies: { auto_revive: 'ask' } }),
+      );
+      BREAKS[kind].cause(world);
+      expect(isAsking(world)).toBe(true);
+      expect(world.agent('a').snapshot.context.failures).toBe(0);
+      world.done(LAZARUS_A, 'ledger');
+      world.files(gone(agentFile('a')));
+      expect(entryOf(world)).toMatchObject({ outcome: 'removed', status: 'failed', asked: true });
+      expect(assignedTo(world)).toBe('b');
+      world.done(LAZARUS_A, 'ledger');
+      expect(world.lazarus('a').value).toBe('watching');
+      expect(caseOf(world)).toMatchObject({ current: null, revivalId: null, faults: [] });
+    },
+  );
+
+  test('an agent that never failed is removed: nobody is told, and there is nobody to tell', () => {
+    const world = missionWith(MANUAL);
+    world.files(gone(agentFile('b')));
+    expect(world.actors.has('system/lazarus/c1/b')).toBe(false);
+    const told = world.actor('cell/c1').sent.filter(({ to }) => to === 'system/lazarus/c1/b');
+    expect(told).toMatchObject([{ event: { type: 'agent.removed' }, ifThere: true }]);
   });
 
   test('the agent is removed: the question is, too, its task goes to whoever can, and its id begins anew', () => {

@@ -2,12 +2,13 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { chooseAgent, whoCanDo } from '../../machines/assignment.ts';
+import { restartOf } from '../../machines/cell-settle.ts';
 import type { Candidate } from '../../machines/assignment.ts';
 import { planIsolation } from '../../machines/isolation.ts';
 import { readAgent, readIsolation, readTask } from '../../machines/mission-defaults.ts';
 import { DEFAULT_POLICIES, DEFAULT_RESTART } from '../../machines/mission.ts';
 import type { Failure } from '../../machines/events.ts';
-import type { IsolationLevel, Policies, Role } from '../../machines/mission.ts';
+import type { IsolationLevel, Policies, RestartIntensity, Role } from '../../machines/mission.ts';
 import { mayDo, mayHandOff } from '../../machines/permissions.ts';
 import type { Right } from '../../machines/permissions.ts';
 import { effectivePolicies } from '../../machines/policies.ts';
@@ -15,6 +16,7 @@ import { recordRestart } from '../../machines/restart-intensity.ts';
 import { backoffMs, decideRevival } from '../../machines/revival-policy.ts';
 import type { RevivalQuestion } from '../../machines/revival-policy.ts';
 import type { JsonObject } from '../../machines/json.ts';
+import { agentFile, cellFile, MachineWorld } from '../support/machine-world.ts';
 
 describe('permissions', () => {
   const own = 'me';
@@ -91,6 +93,24 @@ test('policies: agent file over cell.json over config/policies.json over daemon 
     revive_timeout: 'daemon',
     handoff_allowed: 'default',
   });
+});
+
+test('restart intensity: cell.json over daemon over default, and what agents are told is the same', () => {
+  const own = { intensity: 2, period: 9 };
+  const daemons = { intensity: 7, period: 30 };
+  const heldIn = (file: JsonObject, daemon: { restart?: RestartIntensity }): unknown => {
+    const world = new MachineWorld({ daemon });
+    world.files(cellFile(file), agentFile('a'));
+    const held = restartOf(world.cell);
+    expect(world.agent('a').snapshot.context.restart).toEqual(held.value);
+    return held;
+  };
+  expect(heldIn({ restart: own }, { restart: daemons })).toEqual({
+    value: own,
+    origin: 'cell.json',
+  });
+  expect(heldIn({}, { restart: daemons })).toEqual({ value: daemons, origin: 'daemon' });
+  expect(heldIn({}, {})).toEqual({ value: DEFAULT_RESTART, origin: 'default' });
 });
 
 describe('isolation', () => {

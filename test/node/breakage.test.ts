@@ -210,7 +210,7 @@ describe('damaged knowledge', () => {
     release();
   }, 60_000);
 
-  test('given every checkpoint damaged while no node runs, then the agent is shown as failed and its task as standing still', async () => {
+  test('given every checkpoint damaged while no node runs, and its records gone, then the agent is shown as failed and its task as standing still', async () => {
     const at = await startNode();
     at.drop(mission('c', [task('t', [step('a', gate('g')), step('b')])]));
     await at.waitsAt('c', 'g');
@@ -218,6 +218,7 @@ describe('damaged knowledge', () => {
       const folder = at.path('c', 'checkpoints/lead');
       for (const name of readdirSync(folder).filter((known) => known.startsWith('state')))
         writeFileSync(join(folder, name), 'garbage');
+      rmSync(at.path('c', '.lazarus/journal'), { recursive: true });
     });
     await eventually(() => expect(at.revival('c').status).toBe('pending_approval'), PATIENT);
     expect(at.agent('c')).toMatchObject({ status: 'failed', health: 'unhealthy', pid: null });
@@ -280,7 +281,7 @@ describe('the runtime is killed', () => {
     const at = await killedWhen(plan, stands('c/artifacts/probing'));
     await eventually(() => expect(at.agent('c').pid).not.toBeNull(), PATIENT);
     expect(at.revival('c')).toMatchObject({ status: 'pending', needs_person: false });
-    expect(at.agent('c').reason).toContain('; revival 1 is under way');
+    expect(at.agent('c').reason).toContain('; revival c.lead.1 is under way (attempt 1)');
     expect(why(at, 'c/lead').next.map(({ what }) => what)).toContain(
       'the revival counts as failed unless it is verified by then (revive_timeout)',
     );
@@ -467,10 +468,18 @@ describe('while an agent is failed', () => {
     await asks(at, { retry: 'probe', probe: ['sh', '-c', probe] });
     await runVerb(at.node, 'revivals.approve', { revival: 'c/lead' });
     await eventually(
-      () => expect(at.agent('c').reason).toContain('revival 1 is under way'),
+      () => expect(at.agent('c').reason).toContain('revival c.lead.1 is under way (attempt 1)'),
       PATIENT,
     );
     expect(at.agent('c').reason).not.toContain('waits for a person');
+    await at.fileSays('c', 'agents/lead.json', { status_reason: at.agent('c').reason });
+    const shown = await runVerb(at.node, 'agent.show', { agent: 'c/lead' });
+    expect(shown).toMatchObject({
+      reason: at.agent('c').reason,
+      revival: { doing: 'revival c.lead.1 is under way (attempt 1)' },
+    });
+    expect(why(at, 'c/lead').answer).toContain('has begun to bring it back (attempt 1)');
+    expect(why(at, 'c/lead').answer).not.toContain('waits for a person');
     expect(at.task('c', 't').blocked_reason).not.toContain('waits for a person');
     writeFileSync(at.path('c', 'artifacts/probed'), '');
     await finishes(at);
@@ -560,7 +569,7 @@ test('given a task that runs into its timeout in a step that may not run twice, 
 }, 60_000);
 
 test('given many agents whose workers are killed in one moment, then all come back, and only few are started at a time', async () => {
-  const count = 50;
+  const count = Math.min(64, 8 * availableParallelism()); // four times as many as may start at a time
   const at = await startNode();
   const names = Array.from({ length: count }, (_, index) => `a${index}`);
   at.drop(

@@ -198,6 +198,11 @@ export const troubledLife: fc.Arbitrary<Command[]> = fc
     ...commands,
   ]);
 
+export const anyLife: fc.Arbitrary<Command[]> = fc.oneof(
+  { weight: 1, arbitrary: life },
+  { weight: 2, arbitrary: troubledLife },
+);
+
 function wellEnded(command: Extract<Command, { kind: 'effect' }>): Command {
   return { ...command, how: 0 };
 }

@@ -3,6 +3,7 @@
  * same to both. And the ways in which every life can come to a good end.
  */
 import { agentAddress, lazarusAddress } from '../../machines/addresses.ts';
+import type { AgentContext } from '../../machines/agent-context.ts';
 import { RuntimeError } from '../../machines/errors.ts';
 import { RESTART, tell } from './life-commands.ts';
 import type { Command } from './life-commands.ts';
@@ -121,6 +122,7 @@ function endOne(world: MachineWorld, { address, id, src }: Pending, how: number)
     case 'runWorker':
       if (well) return startWorker(world, address);
       if (how === 1) return world.fails(address, id, 'spawn failed');
+      if (how === 2 && isStarting(world, address)) return takeTurn(world, address);
       return world.done(address, id, ENDS[how]);
     case 'runStep':
       return world.done(address, id, how < 3 ? EXIT_0 : EXIT_2); // failing steps are not what this is about
@@ -138,6 +140,12 @@ function endOne(world: MachineWorld, { address, id, src }: Pending, how: number)
       return world.done(address, id, OUTPUTS[src] ?? null);
   }
 }
+/** The start of its worker waits its turn, or does so no more. */
+function takeTurn(world: MachineWorld, address: string): void {
+  const { queued } = world.actor(address).snapshot.context as AgentContext;
+  world.send(address, { type: queued ? 'worker.starting' : 'worker.queued' });
+}
+
 const OUTPUTS: Record<string, unknown> = { writeContext: SAVED, verifyRevival: VERIFIED };
 
 const agentOf = (lazarus: string): string => agentAddress(CELL, lazarus.split('/').at(-1) ?? '');
