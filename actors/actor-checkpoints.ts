@@ -1,6 +1,7 @@
 /**
  * Durable checkpoints of actors' states: a checkpoint never runs ahead of the journal, and what comes after its capture is
- * dirty again. Until it is durable, the journal keeps what it is to cover (`oldestUnderWay`): it may yet fail.
+ * dirty again. Until it is durable, the journal keeps what it is to cover (`oldestUnderWay`): it may yet fail. One that was
+ * found damaged is written anew though nothing came after it.
  */
 import { homeCell } from '../machines/addresses.ts';
 import type { Actor } from './actor.ts';
@@ -25,9 +26,9 @@ export class ActorCheckpoints {
   /** Durable checkpoint of the actor's present state. */
   async write(actor: Actor): Promise<void> {
     while (actor.checkpointing) await actor.checkpointing;
-    if (actor.firstDirtyLsn === 0 || actor.hold) return;
-    const firstDirtyLsn = actor.firstDirtyLsn;
-    this.#underWay.set(actor, firstDirtyLsn);
+    if ((actor.firstDirtyLsn === 0 && !actor.isUnsound) || actor.hold) return;
+    const { firstDirtyLsn } = actor;
+    if (firstDirtyLsn > 0) this.#underWay.set(actor, firstDirtyLsn);
     const write = this.#write(actor)
       .catch((error: unknown) => {
         actor.firstDirtyLsn = firstDirtyLsn;
@@ -90,6 +91,7 @@ export class ActorCheckpoints {
       const logic = { machine, version, definitionHash };
       await store.writeCheckpoint({ ...stored, ...logic, seq, ...body });
     }
+    actor.isUnsound = false;
     actor.checkpointSeq = seq;
     if (actor.resident) actor.resident.checkpointedAt = system.clock.now().up;
   }

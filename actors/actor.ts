@@ -76,6 +76,8 @@ export class Actor {
   /** Stopped by a record that is not durable yet: readers see it as it was (P1). */
   stopping = false;
   checkpointing: Promise<void> | undefined;
+  /** Its newest checkpoint on disk is damaged or gone, and its state was had all the same: a new one is due. */
+  isUnsound = false;
 
   constructor(address: string) {
     this.address = address;

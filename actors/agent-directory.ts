@@ -11,6 +11,7 @@ import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
 import { cellAddress, SYSTEM_CELL_ID } from '../machines/addresses.ts';
 import { agentFileOf, agentStatus } from '../machines/cell-context.ts';
 import type { CellContext } from '../machines/cell-context.ts';
+import { cellStatus } from '../machines/projection.ts';
 import type { ActorSystem } from './system.ts';
 
 export interface KnownAgent {
@@ -36,6 +37,8 @@ const RUNNING_PHASES: readonly string[] = ['working', 'verifying', 'confirming']
 export class AgentDirectory {
   readonly #system: ActorSystem;
   readonly #cells = new Map<string, KnownAgent[]>();
+  /** What people see of each cell; `held` of one that cannot be read. */
+  readonly #statuses = new Map<string, string>();
   /** Most ids stand in one cell; a name that every mission uses (`lead`) stands in thousands. */
   readonly #byId = new Map<string, KnownAgent | Map<string, KnownAgent>>();
   readonly #dirty = new Set<string>();
@@ -73,6 +76,14 @@ export class AgentDirectory {
     return this.#cells.size;
   }
 
+  /** How many cells there are of each status. */
+  statuses(): Map<string, number> {
+    this.#refresh();
+    const counts = new Map<string, number>();
+    for (const status of this.#statuses.values()) counts.set(status, (counts.get(status) ?? 0) + 1);
+    return counts;
+  }
+
   /** The agents of this id, one for each cell that has one. */
   withId(agentId: string): readonly KnownAgent[] {
     this.#refresh();
@@ -88,9 +99,11 @@ export class AgentDirectory {
     return found?.cellId === cellId ? found : undefined;
   }
 
-  /** Whether the bare id names one agent only. */
+  /** Whether the bare id names exactly one agent. */
   isUnique(agentId: string): boolean {
-    return !(this.#byId.get(agentId) instanceof Map);
+    this.#refresh();
+    const found = this.#byId.get(agentId);
+    return found !== undefined && !(found instanceof Map);
   }
 
   hasCell(cellId: string): boolean {
@@ -145,11 +158,16 @@ export class AgentDirectory {
 
   #read(cellId: string): void {
     const address = cellAddress(cellId);
-    if (!this.#system.has(address)) return this.#replace(cellId, undefined);
+    if (!this.#system.has(address)) {
+      this.#statuses.delete(cellId);
+      return this.#replace(cellId, undefined);
+    }
     try {
-      const { context } = this.#system.read(address).snapshot; // I1
-      this.#replace(cellId, agentsOf(cellId, context as CellContext));
+      const context = this.#system.read(address).snapshot.context as CellContext; // I1
+      this.#statuses.set(cellId, context.phase === 'held' ? 'held' : cellStatus(context));
+      this.#replace(cellId, agentsOf(cellId, context));
     } catch {
+      this.#statuses.set(cellId, 'held');
       // I2. Whatever keeps it from being read, the status names it as the reason why the cell is held.
       if (!this.#cells.has(cellId)) this.#replace(cellId, []);
     }

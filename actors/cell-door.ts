@@ -5,7 +5,8 @@
  * F2 An edit that would change nothing is not an event. Our own projections are told by their content's hash.
  * F3 A second folder with a known cell_id is refused and the known one runs on; when the known one is gone, it has moved.
  * F4 Hashes are remembered only after the commit, so that a file the journal could not take is offered again.
- * F5 Drops are taken one at a time: a scan and an event that name the same file must not both build its cell.
+ * F5 Drops are taken one at a time: a scan and an event that name the same file must not both build its cell. What a killed
+ *    life left of one is finished.
  * F6 A cell that comes from another node, or whose folder was away and is back, goes on from where it was (cell-return.ts).
  *    When its newest records are not to be had, it is held, until somebody accepts that.
  * F7 A known cell whose folder another node had meanwhile is not known any more: what this node remembers of it is void,
@@ -13,7 +14,7 @@
  */
 import { basename, join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { acceptDrop } from '../cells/drop.ts';
+import { acceptDrop, dropMark, finishDrop } from '../cells/drop.ts';
 import type { ErrorFiles } from '../cells/error-file.ts';
 import { scanCell } from '../cells/load.ts';
 import type { CellScan, FileProblem } from '../cells/load.ts';
@@ -212,6 +213,7 @@ export class CellDoor {
     const isFirstLook = !this.#seen.has(cellId);
     this.#seen.add(cellId);
     if (isFirstLook) this.#options.onCell(cellId, folder);
+    if (isFirstLook) await this.#finishDrop(folder);
     const isNews = await this.#take(cellId, scan, isFirstLook);
     if (this.#anew.delete(cellId)) await resync(this.#options.kernel.system, { cellId, dir });
     if (isNews || (isFirstLook && this.#isAwake(cellId))) this.#options.onChange(cellId);
@@ -357,6 +359,18 @@ export class CellDoor {
     } else if (result.outcome === 'refused')
       errorFiles.report(places.missionsDir, { path: name, problems: result.problems });
     else if (result.outcome === 'changed') await this.lookAtTop(new Set([name]));
+  }
+
+  /** Of an earlier life, which was killed in it. The cell itself does not depend on it. */
+  async #finishDrop(folder: string): Promise<void> {
+    const { places, log } = this.#options;
+    const { missionsDir } = places;
+    try {
+      if (dropMark(missionsDir, folder) !== 'left') return;
+      await this.#inTurn(() => finishDrop(missionsDir, folder)); // F5: not of one that is under way
+    } catch (error) {
+      log.warn({ folder, error: toPlainError(error) }, 'the mark of a dropped file is not removed');
+    }
   }
 
   /** F5. */

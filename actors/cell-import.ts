@@ -5,8 +5,8 @@
  *    them, until somebody accepts the loss. That is written into the folder before anything of it runs (owner.ts, O2).
  * I2 The folder it comes from is fenced at its own node first, and that node may not run meanwhile. Where that cannot be
  *    done (no right to write there, another host), the answer says so: then only people can see to it that one copy runs.
- * I3 It appears by one rename, and nothing is replaced: what this cell left here earlier is put aside under a dot-name, and
- *    where something else stands, the folder gets another name.
+ * I3 It appears by one rename, and nothing is replaced: what this cell left here earlier is put aside under a dot-name (of
+ *    these the newest are kept, cells/put-aside.ts), and where something else stands, the folder gets another name.
  */
 import { existsSync, realpathSync, renameSync, statSync } from 'node:fs';
 import { basename, dirname, isAbsolute, join, sep } from 'node:path';
@@ -20,8 +20,17 @@ import { lockMissions } from '../cells/lock.ts';
 import type { NodeLock } from '../cells/lock.ts';
 import { readOwner, writeOwner } from '../cells/owner.ts';
 import type { Owner } from '../cells/owner.ts';
+import {
+  beyondBound,
+  goingAside,
+  KEPT_ASIDE,
+  nameForAside,
+  removeAside,
+  removeGoing,
+  whyKept,
+} from '../cells/put-aside.ts';
 import { hasCellFile } from '../cells/scan-missions.ts';
-import { conflict, RuntimeError } from '../machines/errors.ts';
+import { conflict, RuntimeError, toPlainError } from '../machines/errors.ts';
 import type { MovesHost } from './cell-export.ts';
 
 export interface ImportRequest {
@@ -152,6 +161,7 @@ async function bringIn(
   await host.door.lookAt(folder);
   const notes = [
     ...(left === null ? [] : [`What it had left here before was put aside as ${left}.`]),
+    ...(await removeOldAside(host, cellId)),
     ...(fence.why === null ? [] : [fence.why]),
     ELSEWHERE,
   ];
@@ -303,10 +313,27 @@ function leftHere({ places: { missionsDir }, nodeId }: MovesHost, cellId: string
   const isLeft = found.kind === 'owner' && found.owner.exported?.node === nodeId;
   const read = readCellFile(folder, cellPath.cell);
   if (!isLeft || read.outcome !== 'good' || read.content['cell_id'] !== cellId) return null;
-  for (let n = 1; ; n += 1) {
-    const name = `.${cellId}.left-${n}`;
-    if (!existsSync(join(missionsDir, name))) return name;
+  return nameForAside(missionsDir, cellId);
+}
+
+/** I3. What was put aside earlier, beyond its bound; returns what is to be said of it. Never throws: the mission is here. */
+async function removeOldAside({ places, log }: MovesHost, cellId: string): Promise<string[]> {
+  const { missionsDir } = places;
+  const home = places.folderOf(cellId);
+  const removed: string[] = [];
+  try {
+    for (const going of goingAside(missionsDir)) await removeGoing(missionsDir, going);
+    for (const aside of beyondBound(missionsDir, cellId)) {
+      if (whyKept(missionsDir, aside, home) !== undefined) continue; // `lazarus fsck` says so
+      await removeAside(missionsDir, aside.name);
+      removed.push(aside.name);
+    }
+  } catch (error) {
+    log.warn({ cellId, error: toPlainError(error) }, 'what was put aside earlier is not removed');
   }
+  if (removed.length === 0) return [];
+  log.info({ cellId, removed, kept: KEPT_ASIDE }, 'what was put aside earlier is removed');
+  return [`Only the newest ${KEPT_ASIDE} of these are kept; removed: ${removed.join(', ')}.`];
 }
 
 /** I3. */

@@ -8,7 +8,7 @@
  * A2 Where a count is uncertain the lower one is taken: too many are held, never too few.
  * A3 Text in a bad region names whose it was only if it goes on exactly where the readable records of that actor end. More
  *    than that accuses, and clears nobody else.
- * A4 An actor with records behind the region shows its gap when it is folded (recovery.ts, R2).
+ * A4 An actor with records behind the region shows its gap when it is folded (restorer.ts, R1).
  */
 import { closeSync, openSync, readSync } from 'node:fs';
 import { readSegments } from '../cells/journal-reader.ts';

@@ -6,6 +6,7 @@ import { hasCode, mkdirInside, openInside } from '../cells/inside.ts';
 import { cellPath } from '../cells/layout.ts';
 import type { JsonObject, JsonValue } from '../machines/json.ts';
 import type { CellPlaces } from './cell-places.ts';
+import type { Mending } from './mendings.ts';
 import type { CommittedRecord, SystemLog } from './system.ts';
 
 const MAX_LOG_BYTES = 16 << 20;
@@ -29,9 +30,21 @@ export class MissionLog {
     const line = describeEvent(event, agentId);
     if (line === undefined) return;
     const refused = error ? ` (refused: ${error.message})` : '';
+    this.#add(cellId, `${new Date(at).toISOString()} ${line}${refused}`);
+  }
+
+  /** Damage on disk that the node mended. */
+  mended({ what, how, at }: Mending): void {
+    const [kind, cellId = '', , agentId] = what.split('/');
+    if (kind !== 'cell') return;
+    const who = agentId === undefined ? 'the mission' : `agent ${agentId}`;
+    this.#add(cellId, `${at} ${who}: ${how}; a new checkpoint is written`);
+  }
+
+  #add(cellId: string, line: string): void {
     const lines = this.#pending.get(cellId) ?? [];
     this.#pending.set(cellId, lines);
-    lines.push(`${new Date(at).toISOString()} ${line}${refused}`.replaceAll('\n', ' '));
+    lines.push(line.replaceAll('\n', ' '));
     this.#timer ??= setTimeout(() => this.flush(), INTERVAL_MS);
   }
 

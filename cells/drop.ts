@@ -5,7 +5,8 @@
  *
  * D1 The cell is built and fsynced under a dot-name and appears by one rename, complete.
  * D2 The same file always becomes the same cell: an absent cell_id is derived from the content. Until the file has been
- *    moved away, the cell carries a marker with the file's hash; a second run that finds it only finishes the move.
+ *    moved away, the cell carries a marker with the file's hash; a second run that finds it only finishes the move. One
+ *    that stays behind the move (`finishDrop`) would have the same file, dropped once more, taken for done.
  * D3 The dropped file is kept in `.lazarus/dropped/` and overwrites nothing there.
  *
  * One call at a time for each name; the node's lock on the missions folder keeps other processes away.
@@ -13,12 +14,12 @@
 import { hash } from 'node:crypto';
 import { lstatSync, mkdirSync, readFileSync, readdirSync, renameSync } from 'node:fs';
 import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { isJsonObject } from '../machines/json.ts';
-import { planDrop } from './drop-plan.ts';
+import { MAX_DROP_BYTES, planDrop } from './drop-plan.ts';
 import type { DropPlan } from './drop-plan.ts';
 import { faultPoint, syncFolder } from './durable.ts';
-import { hasCode, readInside, unlinkInside } from './inside.ts';
+import { hasCode, readInside, statInside, unlinkInside } from './inside.ts';
 import { CELL_FOLDERS, cellPath, encodeName, missionsLayout } from './layout.ts';
 import type { Problem } from './parse-json.ts';
 
@@ -57,6 +58,32 @@ export async function acceptDrop(
   if (unlinkInside(folder, cellPath.dropMarker)) await syncFolder(join(folder, cellPath.own));
   faultPoint('drop.after-unmark');
   return { outcome: 'accepted', cellId, folder: cellId };
+}
+
+/**
+ * A cell's marker and the file it names: `unfinished` while that file still lies there, which `acceptDrop` finishes; `left`
+ * when it was moved away, or somebody put another in its place.
+ */
+export function dropMark(missionsDir: string, folder: string): 'none' | 'unfinished' | 'left' {
+  const dir = join(missionsDir, folder);
+  try {
+    if (!statInside(dir, cellPath.dropMarker)) return 'none';
+  } catch (error) {
+    if (hasCode(error, 'PATH_ESCAPES_CELL')) return 'none'; // a link is none of ours
+    throw error;
+  }
+  const marker = readMarker(dir);
+  if (marker === null || marker.name !== basename(marker.name)) return 'left';
+  return hashAt(missionsDir, marker.name) === marker.sha256 ? 'unfinished' : 'left';
+}
+
+/** D2, for a run that was killed behind the move: what was left of it goes. Returns whether there was something. */
+export async function finishDrop(missionsDir: string, folder: string): Promise<boolean> {
+  if (dropMark(missionsDir, folder) !== 'left') return false;
+  const dir = join(missionsDir, folder);
+  if (!unlinkInside(dir, cellPath.dropMarker)) return false;
+  await syncFolder(join(dir, cellPath.own));
+  return true;
 }
 
 /** Removes what a killed run was building. Called once at start, before the first `acceptDrop`. */
@@ -142,15 +169,34 @@ function freeName(folder: string, name: string): string {
 }
 
 /** Hash of the dropped file whose move is not finished (D2). */
-function markerOf(folder: string): string | null {
+const markerOf = (folder: string): string | null => readMarker(folder)?.sha256 ?? null;
+
+interface Marker {
+  name: string;
+  sha256: string;
+}
+
+function readMarker(folder: string): Marker | null {
   try {
     const text = readInside(folder, cellPath.dropMarker, { maxBytes: 64 * 1024 }).toString('utf8');
     const marker: unknown = JSON.parse(text);
-    return isJsonObject(marker) && typeof marker['sha256'] === 'string' ? marker['sha256'] : null;
+    if (!isJsonObject(marker)) return null;
+    const { name, sha256 } = marker;
+    return typeof name === 'string' && typeof sha256 === 'string' ? { name, sha256 } : null;
   } catch (error) {
     // Absent, a file in the folder's place, a link, damaged: in each case no marker of ours, and the place is taken.
     if (error instanceof SyntaxError) return null;
     if (hasCode(error, 'ENOENT', 'ENOTDIR', 'PATH_ESCAPES_CELL', 'FILE_INVALID')) return null;
+    throw error;
+  }
+}
+
+/** Null when there is no such file, or none that could have been a drop. */
+function hashAt(missionsDir: string, name: string): string | null {
+  try {
+    return hash('sha256', readInside(missionsDir, name, { maxBytes: MAX_DROP_BYTES }));
+  } catch (error) {
+    if (hasCode(error, 'ENOENT', 'PATH_ESCAPES_CELL', 'FILE_INVALID')) return null;
     throw error;
   }
 }

@@ -1,11 +1,13 @@
 /** `lazarus fsck [cell...]`: what is on disk, checked against what is promised; with `--repair`, what is safe is mended. */
 import type { Command } from 'commander';
 import { fsck } from '../actors/fsck/fsck.ts';
-import type { FsckReport } from '../actors/fsck/fsck.ts';
+import type { FsckOptions, FsckReport } from '../actors/fsck/fsck.ts';
+import type { HeldActor } from '../actors/fsck/held.ts';
 import type { Finding } from '../actors/fsck/finding.ts';
 import { missionsLayout } from '../cells/layout.ts';
 import { isLocked } from '../cells/lock.ts';
-import { asJsonObject } from '../machines/json.ts';
+import { asJsonObject, isJsonObject } from '../machines/json.ts';
+import type { JsonValue } from '../machines/json.ts';
 import { act, verb } from './command.ts';
 import { chooseMissions, requireMissions } from './missions.ts';
 import type { Missions } from './missions.ts';
@@ -28,19 +30,28 @@ export function command(): Command {
       missionsDir: missions.dir,
       cells: args.flat(),
       repair: flags.repair === true,
-      committedLsn: flags.repair === true ? undefined : await committedLsn(missions),
+      ...(flags.repair === true ? {} : await toldByNode(missions)),
     });
     show(flags, asJsonObject(report), () => linesOf(report, missions));
     return report.clean ? DONE : FAILED;
   });
 }
 
-/** A node that holds the lock says how far it has committed; one that does not answer leaves it open. */
-async function committedLsn(missions: Missions): Promise<number | undefined> {
-  if (!isLocked(missionsLayout(missions.dir).lock)) return undefined;
+/** A node that holds the lock says how far it has committed and whom it holds; one that does not answer leaves it open. */
+async function toldByNode(missions: Missions): Promise<Pick<FsckOptions, 'committedLsn' | 'held'>> {
+  if (!isLocked(missionsLayout(missions.dir).lock)) return {};
   const { node } = await readStatus(missions);
-  const lsn = node['committed_lsn'];
-  return typeof lsn === 'number' ? lsn : undefined;
+  const { committed_lsn: lsn, held_actors: held } = node;
+  return {
+    committedLsn: typeof lsn === 'number' ? lsn : undefined,
+    held: Array.isArray(held) ? new Map(held.flatMap(heldActor)) : undefined,
+  };
+}
+
+function heldActor(value: JsonValue): [string, HeldActor][] {
+  const { address, code, reason } = isJsonObject(value) ? value : {};
+  const isText = typeof code === 'string' && typeof reason === 'string';
+  return typeof address === 'string' && isText ? [[address, { code, reason }]] : [];
 }
 
 const STYLES = { error: 'red', warning: 'yellow', note: 'dim' } as const;

@@ -1,11 +1,9 @@
 /**
- * A damaged newest checkpoint, written anew. Its content comes from where a start would get it: an older checkpoint and the
- * records since, or, where no checkpoint is sound, the records alone when they reach from a state to the actor's end.
+ * A checkpoint that is damaged or gone, written anew. Its content is the state that a start would have: from an older
+ * checkpoint and the records since, or, where none is sound, from the records alone (refill.ts).
  */
-import { snapshotBody, foldRecord, rejectedSeqs } from '../fold.ts';
+import { snapshotBody } from '../fold.ts';
 import type { ActorState } from '../fold.ts';
-import { decodeRecord } from '../records.ts';
-import type { JournalRecord } from '../records.ts';
 import type { Repair } from './finding.ts';
 import { readText } from './world.ts';
 import type { World } from './world.ts';
@@ -33,25 +31,3 @@ export function foldedOr(world: World, address: string): ActorState | undefined 
     return undefined; // why it cannot be folded is reported by checkActor
   }
 }
-
-/** Without any checkpoint: from the actor's first record, or a state among its records, to its last. undefined: not whole. */
-export function foldRecords(world: World, address: string): ActorState | undefined {
-  const actor = world.found.actors.get(address);
-  if (actor === undefined || actor.stopped || actor.lost) return undefined; // nobody knows where its records should end
-  try {
-    const lines = new Map<number, string>();
-    for (const line of [...world.store.readCopy(address, 0), ...(actor.tail ?? [])])
-      lines.set(decodeRecord(line).n, line);
-    const records = [...lines].toSorted(([a], [b]) => a - b).map(([, line]) => decodeRecord(line));
-    const rejected = rejectedSeqs(records);
-    let state: ActorState | undefined;
-    for (const record of records.slice(records.findLastIndex(isBase)))
-      state = foldRecord(world.registry, state, record, rejected);
-    return state !== undefined && state.seq >= actor.seq ? state : undefined;
-  } catch {
-    return undefined; // a hole, or a machine that this build does not have: reported by checkActor
-  }
-}
-
-const isBase = ({ k }: JournalRecord): boolean =>
-  k === 'init' || k === 'snapshot' || k === 'migrated' || k === 'rolled_back';

@@ -2,18 +2,19 @@
  * Checkpoints: hash, shape, whose they are, whether this build knows the machine; then whether every actor's state can be
  * had from what is on disk, as a start would do it (P2).
  *
- * A damaged newest checkpoint with a whole tail behind an older one costs nothing but time, and `--repair` writes it anew
- * from the folded state. One that cannot be folded is left as it is, byte for byte: it is all there is.
+ * A damaged newest checkpoint costs nothing but time while an older one, or the records alone, give the state: a start
+ * writes it anew, and so does `--repair`. One that cannot be folded is left as it is, byte for byte: it is all there is.
  */
 import { hash } from 'node:crypto';
 import { join } from 'node:path';
 import { parseCheckpoint } from '../../cells/checkpoint.ts';
-import { hasCode, listInside, readInside } from '../../cells/inside.ts';
-import { checkpointFolder } from '../../cells/layout.ts';
+import { hasCode, listInside, readInside, statInside } from '../../cells/inside.ts';
+import { checkpointFolder, checkpointPaths } from '../../cells/layout.ts';
 import { agentAddress, cellAddress, homeCell, SYSTEM_CELL_ID } from '../../machines/addresses.ts';
 import { RuntimeError } from '../../machines/errors.ts';
 import type { Checkpoint } from '../../machines/persisted.ts';
-import { foldedOr, foldRecords, repairOf } from './checkpoint-repair.ts';
+import type { ActorState } from '../fold.ts';
+import { foldedOr, repairOf } from './checkpoint-repair.ts';
 import type { Finding, Findings } from './finding.ts';
 import type { CellPlace, World } from './world.ts';
 
@@ -134,37 +135,61 @@ function damaged(
       ...about,
       severity: 'warning',
       code: 'checkpoint-older-damaged',
-      means: 'It is a spare. The newest one is what counts.',
-      todo: 'Nothing: it is replaced as new checkpoints are written.',
+      ...(world.store.isSound(address) ? SPARE : NO_SPARE),
     });
   const state = world.isUp ? undefined : foldedOr(world, address);
-  const rebuilt = world.isUp || state ? undefined : foldRecords(world, address);
-  const repair = repairOf(world, address, state ?? rebuilt);
-  const told = state ? FOLDS : rebuilt ? REBUILT : world.isUp ? RUNNING : LOST;
+  const told = world.isUp ? toldWhileUp(world, address) : toldAtRest(world, address, state);
+  const repair = repairOf(world, address, state);
   findings.add({ ...about, code: 'checkpoint-damaged', ...told }, repair);
 }
 
 type Told = Pick<Finding, 'severity' | 'means' | 'todo'>;
+
+const SPARE = {
+  means: 'It is a spare. The newest one is what counts.',
+  todo: 'Nothing: it is replaced as new checkpoints are written.',
+};
+const NO_SPARE = {
+  means: 'It was a spare for the newest one, which is damaged too.',
+  todo: 'See what is said of the newest one.',
+};
+
+function toldAtRest(world: World, address: string, state: ActorState | undefined): Told {
+  if (state === undefined) return LOST;
+  return world.store.previousCheckpoint(address) === undefined ? REFILLED : FOLDS;
+}
+
+/** A node that runs and has told what it holds is believed; of what it has not looked at yet nobody knows. */
+function toldWhileUp({ held }: World, address: string): Told {
+  return held?.get(address)?.code === 'CHECKPOINT_CORRUPT' ? HELD : RUNNING;
+}
+
+const REPAIR = 'Nothing: the next start writes it anew, or `lazarus fsck --repair` does so now.';
 const FOLDS: Told = {
   severity: 'warning',
-  means: 'An older one and the records since then give the same state; a start does so each time.',
-  todo: '`lazarus fsck --repair` writes it anew from that state.',
+  means: 'An older one and the records since then give the same state.',
+  todo: REPAIR,
 };
-const REBUILT: Told = {
-  severity: 'error',
+const REFILLED: Told = {
+  severity: 'warning',
   means:
-    "A start will hold the actor. The records in the cell's copy give its whole state all the same.",
-  todo: '`lazarus fsck --repair` writes it anew from the records.',
+    "No other one is sound, and the records in the cell's copy and the journal give the state.",
+  todo: REPAIR,
 };
 const RUNNING: Told = {
   severity: 'warning',
   means:
-    'The running node has the state and writes a new one; after a crash an older one would be used.',
+    'An actor that is awake gets a new one. One that is asleep has its state from an older one or from its records when it wakes, or is held then.',
   todo: 'Check again after a clean stop.',
+};
+const HELD: Told = {
+  severity: 'error',
+  means: 'The running node holds the actor: neither an older one nor its records gave the state.',
+  todo: 'Put back a sound copy of this file from a backup of the cell, then release the actor.',
 };
 const LOST: Told = {
   severity: 'error',
-  means: 'The state cannot be had from an older one and the records since: the actor will be held.',
+  means: 'Neither an older one nor the records give the state: the actor will be held.',
   todo: 'Put back a sound copy of this file from a backup of the cell.',
 };
 
@@ -200,7 +225,9 @@ function checkActor(world: World, findings: Findings, address: string): void {
   const dir = world.dirOf(cellId);
   if (dir === undefined || !world.cells.some((cell) => cell.dir === dir)) return;
   try {
-    world.fold(address); // which throws when the folder is behind the index, too
+    const state = world.fold(address); // which throws when the folder is behind the index, too
+    if (actor.checkpointSeq > 0 && !statInside(dir, checkpointPaths(address).state))
+      checkpointGone(world, findings, { dir, address, state });
   } catch (error) {
     findings.add({
       severity: 'error',
@@ -214,4 +241,22 @@ function checkActor(world: World, findings: Findings, address: string): void {
       cell_id: cellId,
     });
   }
+}
+
+function checkpointGone(
+  world: World,
+  findings: Findings,
+  { dir, address, state }: { dir: string; address: string; state: ActorState | undefined },
+): void {
+  const told = toldAtRest(world, address, state);
+  findings.add(
+    {
+      ...told,
+      code: 'checkpoint-gone',
+      what: `the checkpoint of ${address} is gone: the index knows it`,
+      where: join(dir, checkpointPaths(address).state),
+      cell_id: homeCell(address),
+    },
+    repairOf(world, address, state),
+  );
 }

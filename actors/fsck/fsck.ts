@@ -15,6 +15,8 @@ import { checkCheckpoints } from './checkpoints.ts';
 import { checkCopies } from './copies.ts';
 import { Findings } from './finding.ts';
 import type { Finding, Listed } from './finding.ts';
+import { checkHeld } from './held.ts';
+import type { HeldActor } from './held.ts';
 import { checkJournal } from './journal.ts';
 import { checkLeftovers } from './leftovers.ts';
 import { checkOutcomes } from './outcomes.ts';
@@ -31,6 +33,8 @@ export interface FsckOptions {
   repair?: boolean;
   /** How far the running node has committed; undefined: nobody knows, or none runs. */
   committedLsn?: number | undefined;
+  /** By address: why the running node holds it; undefined: nobody knows, or none runs. */
+  held?: ReadonlyMap<string, HeldActor> | undefined;
 }
 
 export interface FsckReport {
@@ -76,6 +80,7 @@ async function lookOnce({
   cells = [],
   repair = false,
   committedLsn,
+  held,
 }: FsckOptions): Promise<FsckReport> {
   const isUp = !repair && isLocked(missionsLayout(missionsDir).lock);
   const world = openWorld({
@@ -83,11 +88,13 @@ async function lookOnce({
     cells,
     isUp,
     committedLsn: isUp ? committedLsn : undefined,
+    held: isUp ? held : undefined,
   });
   const findings = new Findings();
   const facts = checkJournal(world, findings);
   checkCopies(world, findings);
   const checkpoints = checkCheckpoints(world, findings);
+  checkHeld(world, findings);
   const replayed = checkReplay(world, findings, { checkpoints, facts });
   checkOutcomes(world, findings, replayed.argv);
   checkOwnership(world, findings);

@@ -106,8 +106,9 @@ class Rows {
         code: 'records-missing',
         what: `records ${from} to ${to} of ${address} are missing`,
         where: segmentPath(this.#world.layout.journal, segment),
-        means:
-          "Its history has a hole that the cell's copy does not fill. Whether its state can be had all the same is told separately.",
+        means: this.#world.isUp
+          ? "Its history has a hole that the cell's copy does not fill. The running node holds it, unless it has its state all the same."
+          : "Its history has a hole that the cell's copy does not fill. Whether its state can be had all the same is told separately.",
         todo: 'If it is held: put back a sound copy of the journal or of the cell, or accept the loss with `lazarus cell release`.',
         cell_id: homeCell(address),
       });
@@ -191,7 +192,7 @@ const BASE =
 const isClosing = (line: string): boolean => BASE.test(line) || isJumpLine(line);
 
 /** What an earlier start found lost, and nobody has put back or accepted since. */
-function checkLosses({ layout, found }: World, findings: Findings): void {
+function checkLosses({ layout, found, isUp, unjudged }: World, findings: Findings): void {
   const { verdicts, problem } = found.losses;
   const where = lossesPath(layout.index);
   if (problem !== undefined)
@@ -203,15 +204,22 @@ function checkLosses({ layout, found }: World, findings: Findings): void {
       means: 'Nobody knows any more which actors lost records.',
       todo: 'Put back a sound copy of the file, or start and accept what is held: `lazarus status`.',
     });
-  for (const { region, actors, unaccounted } of verdicts)
+  for (const { region, actors, unaccounted } of verdicts) {
+    if (unaccounted === 0 && Object.keys(actors).length === 0) continue; // settled: the damage itself is told above
+    const isNews = isUp && unjudged.has(region);
     findings.add({
       severity: 'error',
       code: 'loss-open',
       what: `records of ${Object.keys(actors).slice(0, 5).join(', ') || 'actors unknown'} stood in a bad part of segment ${region.segment}, bytes ${region.from} to ${region.to}`,
       where,
-      means: `Whom it names is held until the loss is accepted; ${unaccounted} records are not accounted for.`,
-      todo: 'Put the damaged file back from a backup while no node runs, or accept the loss with `lazarus cell release`.',
+      means: isNews
+        ? 'It was damaged while the node ran. Their states do not need it after a clean stop; after a crash they may.'
+        : `Whom it names is held until the loss is accepted; ${unaccounted} records are not accounted for.`,
+      todo: isNews
+        ? 'Stop the node cleanly before anything ends it, and check again.'
+        : 'Put the damaged file back from a backup while no node runs, or accept the loss with `lazarus cell release`.',
     });
+  }
 }
 
 function checkIndex({ layout, found }: World, journal: RecoveredJournal, findings: Findings): void {

@@ -6,9 +6,11 @@ import { chmodSync, lstatSync, readdirSync, rmSync } from 'node:fs';
 import type { Stats } from 'node:fs';
 import { basename, join } from 'node:path';
 import { isLeftover } from '../../cells/durable.ts';
-import { hasCode, listInside, readInside, statInside, unlinkInside } from '../../cells/inside.ts';
+import { dropMark, finishDrop } from '../../cells/drop.ts';
+import { hasCode, listInside, unlinkInside } from '../../cells/inside.ts';
 import { cellPath } from '../../cells/layout.ts';
 import type { MissionsLayout } from '../../cells/layout.ts';
+import { checkAside } from './aside.ts';
 import type { Findings } from './finding.ts';
 import type { CellPlace, World } from './world.ts';
 
@@ -21,6 +23,7 @@ export function checkLeftovers(world: World, findings: Findings): void {
   for (const name of namesIn(layout.own))
     if (isLeftover(name))
       temporary(findings, join(layout.own, name), () => rmSync(join(layout.own, name)));
+  checkAside(world, findings);
   for (const name of namesIn(layout.root))
     if (/^\..+\.building$/.test(name))
       findings.add({
@@ -55,23 +58,23 @@ function checkDropMarker(
   { cellId, dir }: CellPlace,
   findings: Findings,
 ): void {
-  if (!statInside(dir, cellPath.dropMarker)) return;
+  const mark = dropMark(layout.root, basename(dir));
+  if (mark === 'none') return;
   const about = {
     severity: 'note' as const,
     where: join(dir, cellPath.dropMarker),
     cell_id: cellId,
+    means: 'The node was killed in between.',
   };
-  const name = droppedName(dir);
-  if (name !== '' && statOf(join(layout.root, name)))
+  if (mark === 'unfinished')
     return findings.add({
       ...about,
       code: 'drop-unfinished',
       what: 'the cell was made from a dropped file that was not moved away yet',
-      means: 'The node was killed in between.',
       todo: 'Nothing: the next start moves it.',
     });
-  const repair = (): string => {
-    unlinkInside(dir, cellPath.dropMarker);
+  const repair = async (): Promise<string> => {
+    await finishDrop(layout.root, basename(dir));
     return 'removed';
   };
   findings.add(
@@ -79,23 +82,10 @@ function checkDropMarker(
       ...about,
       code: 'drop-marker-left',
       what: 'the mark that the cell was made from a dropped file; the file was moved away',
-      means: 'The node was killed in between. The same file dropped again would be taken as done.',
-      todo: '`lazarus fsck --repair` removes it.',
+      todo: 'Nothing: the next start removes it, or `lazarus fsck --repair` does so now.',
     },
     repair,
   );
-}
-
-/** A damaged mark names no file. */
-function droppedName(dir: string): string {
-  try {
-    const text = readInside(dir, cellPath.dropMarker, { maxBytes: 64 * 1024 }).toString('utf8');
-    const { name } = JSON.parse(text) as { name?: unknown };
-    return typeof name === 'string' && name === basename(name) ? name : '';
-  } catch (error) {
-    if (error instanceof SyntaxError || hasCode(error, 'FILE_INVALID')) return '';
-    throw error;
-  }
 }
 
 function foldersOf(dir: string, pattern: string): string[] {

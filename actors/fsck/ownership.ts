@@ -106,7 +106,7 @@ function checkOwner(
   }
   if (epoch !== undefined && owner.epoch > epoch)
     findings.add({
-      severity: 'warning',
+      severity: 'note', // of every mission that was elsewhere
       code: 'owner-epoch',
       what: `the cell was taken in epoch ${owner.epoch}, this node is at ${epoch}`,
       where,

@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CellStore } from '../../cells/checkpoint.ts';
 import { hasCode } from '../../cells/inside.ts';
+import type { CorruptRegion } from '../../cells/journal-reader.ts';
 import { missionsLayout } from '../../cells/layout.ts';
 import type { MissionsLayout } from '../../cells/layout.ts';
 import { readCellFile } from '../../cells/load.ts';
@@ -14,10 +15,12 @@ import { CellPlaces } from '../cell-places.ts';
 import type { ActorState } from '../fold.ts';
 import type { MachineRegistry } from '../logic.ts';
 import { judgeLosses } from '../loss-accounting.ts';
-import { findActors, Restorer } from '../recovery.ts';
+import { findActors } from '../recovery.ts';
 import type { Found } from '../recovery.ts';
 import { machineRegistry } from '../registry.ts';
+import { Restorer } from '../restorer.ts';
 import { uncleanCells } from '../unclean-cells.ts';
+import type { HeldActor } from './held.ts';
 
 export interface CellPlace {
   cellId: string;
@@ -30,11 +33,15 @@ export interface World {
   isUp: boolean;
   /** Records beyond this are not durable yet. */
   toLsn: number;
+  /** By address: why the running node holds it; undefined: nobody said. */
+  held: ReadonlyMap<string, HeldActor> | undefined;
   /** Empty when no node ever ran here. */
   nodeId: string;
   registry: MachineRegistry;
   store: CellStore;
   found: Found;
+  /** Damage of the journal that no start has judged yet. */
+  unjudged: ReadonlySet<CorruptRegion>;
   /** The cells that are checked, the system cell among them when all are. */
   cells: CellPlace[];
   /** Folders by the cell_id that their cell.json names. */
@@ -53,10 +60,11 @@ export interface WorldOptions {
   cells: readonly string[];
   isUp: boolean;
   committedLsn: number | undefined;
+  held?: ReadonlyMap<string, HeldActor> | undefined;
 }
 
 /** Throws RuntimeError NOT_FOUND for a cell that is not there, and what the file system throws for an unreadable folder. */
-export function openWorld({ missionsDir, cells, isUp, committedLsn }: WorldOptions): World {
+export function openWorld({ missionsDir, cells, isUp, committedLsn, held }: WorldOptions): World {
   const layout = missionsLayout(missionsDir);
   const places = new CellPlaces(missionsDir);
   places.claimAll();
@@ -73,7 +81,7 @@ export function openWorld({ missionsDir, cells, isUp, committedLsn }: WorldOptio
   const nodeId = readText(layout.nodeId)?.trim() ?? '';
   const { journal: journalFolder } = layout;
   const unclean = (): Set<string> => uncleanCells(missionsDir, nodeId);
-  judgeLosses(found, { journalFolder, store, uncleanCells: unclean });
+  const fresh = judgeLosses(found, { journalFolder, store, uncleanCells: unclean });
   const restorer = new Restorer({
     registry,
     store,
@@ -85,10 +93,12 @@ export function openWorld({ missionsDir, cells, isUp, committedLsn }: WorldOptio
     layout,
     isUp,
     toLsn: committedLsn ?? Infinity,
+    held,
     nodeId,
     registry,
     store,
     found,
+    unjudged: new Set(fresh),
     cells: chosen,
     folders,
     isWhole: cells.length === 0,

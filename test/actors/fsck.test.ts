@@ -11,6 +11,7 @@ import {
   renameSync,
   rmSync,
   statSync,
+  truncateSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
@@ -47,6 +48,15 @@ function flip(file: string, share = 0.5): void {
   const at = Math.floor(bytes.length * share);
   bytes[at] = (bytes[at] ?? 0) ^ 1;
   writeFileSync(file, bytes);
+}
+
+/** None that is sound is left of the agent. */
+function spoilCheckpoints(missions: string): void {
+  const folder = cellFile(missions, 'checkpoints/lead');
+  for (const name of readdirSync(folder)) {
+    if (/^state\.\d+\.json$/.test(name)) rmSync(join(folder, name));
+    else if (name === 'state.json') flip(join(folder, name));
+  }
 }
 
 const segmentOf = (missions: string): string => {
@@ -264,12 +274,26 @@ const BEYOND_REPAIR: Damage[] = [
     },
   },
   {
-    name: 'a checkpoint that is gone',
+    name: "a checkpoint that is gone, and the cell's copy of its records too",
     from: 'cleanStop',
     code: 'actor-unfoldable',
     severity: 'error',
-    inflict: (missions) =>
-      rmSync(cellFile(missions, 'checkpoints/lead'), { recursive: true, force: true }),
+    inflict(missions) {
+      rmSync(cellFile(missions, 'checkpoints/lead'), { recursive: true });
+      rmSync(cellFile(missions, '.lazarus/journal'), { recursive: true });
+    },
+  },
+  {
+    name: "every checkpoint of an agent, and the cell's copy of its records cut at its end",
+    from: 'cleanStop',
+    code: 'checkpoint-damaged',
+    severity: 'error',
+    inflict(missions) {
+      spoilCheckpoints(missions);
+      const folder = cellFile(missions, '.lazarus/journal');
+      const file = join(folder, readdirSync(folder).toSorted().at(-1) ?? '');
+      truncateSync(file, statSync(file).size - 5);
+    },
   },
   {
     name: "an older checkpoint in the place of the newest, and the cell's copy of its records gone",
@@ -469,14 +493,16 @@ const MENDABLE: Damage[] = [
     name: 'every checkpoint of an agent, with all of its records there',
     from: 'cleanStop',
     code: 'checkpoint-damaged',
-    severity: 'error',
-    inflict(missions) {
-      const folder = cellFile(missions, 'checkpoints/lead');
-      for (const name of readdirSync(folder)) {
-        if (/^state\.\d+\.json$/.test(name)) rmSync(join(folder, name));
-        else if (name === 'state.json') flip(join(folder, name));
-      }
-    },
+    severity: 'warning',
+    inflict: spoilCheckpoints,
+  },
+  {
+    name: 'a checkpoint that is gone, with all of its records there',
+    from: 'cleanStop',
+    code: 'checkpoint-gone',
+    severity: 'warning',
+    inflict: (missions) =>
+      rmSync(cellFile(missions, 'checkpoints/lead'), { recursive: true, force: true }),
   },
   {
     name: 'a file that people read, from before the end',
@@ -569,11 +595,13 @@ describe('damage that is safe to mend', () => {
   test('given the mark of a dropped file, then it is removed once that file was moved away', async () => {
     const missions = copyOf(lived.cleanStop);
     const mark = cellFile(missions, '.lazarus/drop.json');
-    writeFileSync(mark, JSON.stringify({ name: 'lived.json', sha256: '0' }));
+    writeFileSync(mark, JSON.stringify({ name: 'lived.json', sha256: hash('sha256', '{}') }));
     writeFileSync(join(missions, 'lived.json'), '{}');
     expect(codesOf(await fsck({ missionsDir: missions, repair: true }))).toEqual([
       'drop-unfinished',
     ]);
+    writeFileSync(join(missions, 'lived.json'), '{"another": 1}'); // dropped since, under the same name
+    expect(codesOf(await fsck({ missionsDir: missions }))).toEqual(['drop-marker-left']);
     rmSync(join(missions, 'lived.json'));
     expect(codesOf(await fsck({ missionsDir: missions, repair: true }))).toEqual([
       'drop-marker-left',

@@ -437,7 +437,7 @@ describe('checkpoints', () => {
     );
   });
 
-  test('when no checkpoint is sound the actor is held with the reason, and its neighbours go on', async () => {
+  test('when no checkpoint is sound and its records are gone too, the actor is held with the reason, and its neighbours go on', async () => {
     const f = await open();
     await spawn(f.kernel, A, B);
     await f.kernel.system.send(A, { type: 'add', n: 1 });
@@ -446,6 +446,7 @@ describe('checkpoints', () => {
     const { folder } = checkpointPaths(A);
     for (const name of readdirSync(join(cell, folder)))
       writeFileSync(join(cell, folder, name), 'garbage');
+    rmSync(join(cell, '.lazarus'), { recursive: true });
     const kernel = await f.reopen('crash');
     await expect(kernel.system.send(A, { type: 'add', n: 1 })).rejects.toMatchObject({
       code: 'ACTOR_HELD',

@@ -1,9 +1,18 @@
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, readFileSync, readdirSync, symlinkSync } from 'node:fs';
+import { hash } from 'node:crypto';
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it, test } from 'vitest';
-import { acceptDrop, removeUnfinished } from '../../cells/drop.ts';
+import { acceptDrop, dropMark, finishDrop, removeUnfinished } from '../../cells/drop.ts';
 import type { DropResult } from '../../cells/drop.ts';
 import { scanCell } from '../../cells/load.ts';
 import { scanMissions } from '../../cells/scan-missions.ts';
@@ -183,8 +192,57 @@ describe('killed at', () => {
 
     const { cells, drops } = await scanMissions(missions);
     expect([cells.length, drops]).toEqual([1, []]);
+    const isMarked = (): boolean =>
+      existsSync(join(missions, cells[0] ?? '', '.lazarus/drop.json'));
+    expect(isMarked()).toBe(point === 'drop.after-move');
+    expect(await finishDrop(missions, cells[0] ?? '')).toBe(point === 'drop.after-move');
+    expect(isMarked()).toBe(false);
+    put(missions, 'new.json', DROP);
+    expect((await acceptDrop(missions, 'new.json')).outcome).toBe('refused'); // and not taken for done
+    rmSync(join(missions, 'new.json'));
     expect(droppedIn(missions)).toEqual(['new.json']);
     expect(readFileSync(join(missions, '.lazarus/dropped/new.json'), 'utf8')).toContain('Dropped');
     expect(readdirSync(missions).filter((name) => name.endsWith('.building'))).toEqual([]);
+  });
+});
+
+describe('the mark that a cell was made of a dropped file', () => {
+  const marked = (content: unknown): string => {
+    const missions = temporaryFolder();
+    makeCell(missions, 'c1');
+    put(join(missions, 'c1'), '.lazarus/drop.json', content);
+    return missions;
+  };
+  const sha256 = hash('sha256', JSON.stringify({ mission_name: 'm' }));
+
+  test('stays while that very file lies there, for its move is to be finished', async () => {
+    const missions = marked({ name: 'a.json', sha256 });
+    writeFileSync(join(missions, 'a.json'), JSON.stringify({ mission_name: 'm' }));
+    expect(dropMark(missions, 'c1')).toBe('unfinished');
+    expect(await finishDrop(missions, 'c1')).toBe(false);
+    expect(dropMark(missions, 'c1')).toBe('unfinished');
+  });
+
+  it.each([
+    ['the file is gone', { name: 'a.json', sha256 }, undefined],
+    ['another file has its name', { name: 'a.json', sha256 }, '{"mission_name": "another"}'],
+    ['it names a file elsewhere', { name: '../a.json', sha256 }, '{"mission_name":"m"}'],
+    ['it is damaged', '{"name"', '{"mission_name":"m"}'],
+  ])('goes when %s', async (_why, content, file) => {
+    const missions = marked(content);
+    if (file !== undefined) writeFileSync(join(missions, 'a.json'), file);
+    expect(dropMark(missions, 'c1')).toBe('left');
+    expect(await finishDrop(missions, 'c1')).toBe(true);
+    expect(dropMark(missions, 'c1')).toBe('none');
+    expect(existsSync(join(missions, 'c1/cell.json'))).toBe(true);
+  });
+
+  test('is none when it is a link, and what that leads to stays', async () => {
+    const missions = marked({});
+    rmSync(join(missions, 'c1/.lazarus/drop.json'));
+    symlinkSync('/etc/hostname', join(missions, 'c1/.lazarus/drop.json'));
+    expect(dropMark(missions, 'c1')).toBe('none');
+    expect(await finishDrop(missions, 'c1')).toBe(false);
+    expect(dropMark(missions, 'no such cell')).toBe('none');
   });
 });

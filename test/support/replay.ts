@@ -8,8 +8,9 @@ import { Actor } from '../../actors/actor.ts';
 import { foldRecord, rejectedSeqs, stateText } from '../../actors/fold.ts';
 import type { ActorState } from '../../actors/fold.ts';
 import type { MachineRegistry } from '../../actors/logic.ts';
-import { findActors, Restorer } from '../../actors/recovery.ts';
+import { findActors } from '../../actors/recovery.ts';
 import { decodeRecord } from '../../actors/records.ts';
+import { Restorer } from '../../actors/restorer.ts';
 import type { ActorStore } from '../../actors/store.ts';
 import type { ActorSystem } from '../../actors/system.ts';
 
