@@ -1,7 +1,7 @@
 /** The control verbs of one node, handed to the control socket. */
 import { controlSocketPath, openControlSocket } from '../bus/control-socket.ts';
-import { runVerb, VERBS } from './control.ts';
 import type { MissionNode, OpenDoor } from './node.ts';
+import { localVerbs } from './served-verbs.ts';
 
 export async function openControlDoor(
   node: MissionNode,
@@ -9,9 +9,7 @@ export async function openControlDoor(
 ): Promise<OpenDoor> {
   const socket = await openControlSocket({
     path: controlSocketPath(node.layout.own),
-    verbs: VERBS.map(({ name, summary, input }) => {
-      return { name, summary, input, run: (given) => runVerb(node, name, given) };
-    }),
+    verbs: localVerbs(node),
     log,
   });
   return { nodeFile: { control: socket.path }, close: () => socket.close() };

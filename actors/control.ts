@@ -7,20 +7,23 @@ import type { Ajv, ValidateFunction } from 'ajv';
 import { cellAddress } from '../machines/addresses.ts';
 import type { CellContext } from '../machines/cell-context.ts';
 import { RuntimeError } from '../machines/errors.ts';
-import { isJsonObject } from '../machines/json.ts';
+import { isDeeperThan, isJsonObject } from '../machines/json.ts';
 import type { JsonValue } from '../machines/json.ts';
 import type { MissionNode } from './node.ts';
+import { addingVerbs } from './verbs/additions.ts';
 import { configVerbs } from './verbs/configuring.ts';
 import { doubtVerbs } from './verbs/doubts.ts';
 import { explainingVerbs } from './verbs/explaining.ts';
+import { injectableVerb, injectVerb } from './verbs/injecting.ts';
 import { healthVerbs } from './verbs/health.ts';
 import { nearNames } from './verbs/ids.ts';
+import { logVerbs } from './verbs/logs.ts';
 import { moveVerbs } from './verbs/moves.ts';
 import { readingVerbs } from './verbs/reading.ts';
 import { agentVerbs } from './verbs/agents.ts';
 import { requestVerbs } from './verbs/requests.ts';
 import { revivalReadingVerbs, revivalVerbs } from './verbs/revivals.ts';
-import type { MissionReader, Verb, VerbInput } from './verbs/verb.ts';
+import type { CheckedInput, MissionReader, Verb } from './verbs/verb.ts';
 
 export type { MissionReader, Verb } from './verbs/verb.ts';
 
@@ -29,12 +32,16 @@ export const VERBS: readonly Verb[] = [
   ...agentVerbs,
   ...configVerbs,
   ...explainingVerbs,
+  ...logVerbs,
+  ...addingVerbs,
   ...requestVerbs,
   ...moveVerbs,
   ...revivalReadingVerbs,
   ...revivalVerbs,
   ...doubtVerbs,
   ...healthVerbs,
+  injectVerb,
+  injectableVerb,
 ];
 
 /** Throws RuntimeError NOT_FOUND, naming what is near. */
@@ -74,6 +81,10 @@ export function readerOf(node: MissionNode): MissionReader {
     status: () => node.status(),
     config: () => node.configView(),
     health: () => node.health.report(),
+    agentHealth(agentId, cellId) {
+      const { directory, heartbeats } = node.health;
+      return directory.isFilled ? heartbeats.agent(agentId, cellId) : undefined;
+    },
     cell(cellId) {
       const { system } = node.kernel;
       try {
@@ -101,14 +112,23 @@ export function readerOf(node: MissionNode): MissionReader {
 
 const require = createRequire(import.meta.url);
 let ajv: Ajv | undefined;
+/** No file of a cell needs more. */
+const MAX_DEPTH = 64;
+/** Named in one answer. */
+const MAX_PROBLEMS = 10;
 const compiled = new WeakMap<Verb, ValidateFunction>();
 
-function checkInput(verb: Verb, input: JsonValue): VerbInput {
+function checkInput(verb: Verb, input: JsonValue): CheckedInput {
+  if (isDeeperThan(input, MAX_DEPTH))
+    throw new RuntimeError(`${verb.name}: the input is nested more than ${MAX_DEPTH} deep`, {
+      code: 'INVALID_ARGUMENT',
+    });
   let check = compiled.get(verb);
   if (check === undefined) compiled.set(verb, (check = validators().compile(verb.input)));
-  if (check(input) && isJsonObject(input)) return input as VerbInput;
-  const problems = (check.errors ?? []).map(({ instancePath, message, params }) => {
-    const name = (params as { additionalProperty?: string }).additionalProperty;
+  if (check(input) && isJsonObject(input)) return input;
+  const errors = (check.errors ?? []).slice(0, MAX_PROBLEMS);
+  const problems = errors.map(({ instancePath, message, params }) => {
+    const name = (params as { additionalProperty?: string }).additionalProperty?.slice(0, 100);
     return `${instancePath === '' ? 'input' : instancePath} ${message}${name === undefined ? '' : `: ${name}`}`;
   });
   throw new RuntimeError(`${verb.name}: ${problems.join('; ')}`, {
@@ -120,5 +140,5 @@ function checkInput(verb: Verb, input: JsonValue): VerbInput {
 /** Loaded with the first verb: a start does not wait for it (30 ms). */
 function validators(): Ajv {
   const { Ajv: Validator } = require('ajv') as typeof import('ajv');
-  return (ajv ??= new Validator({ allErrors: true, strict: true }));
+  return (ajv ??= new Validator({ allErrors: true, strict: true, allowUnionTypes: true }));
 }

@@ -1,12 +1,10 @@
-/** The HTTP gateway of one node: its heartbeats, and those of its verbs that make sense from another machine. */
+/** The HTTP gateway of one node: its heartbeats, its numbers, and those of its verbs that make sense from another machine. */
 import { openGateway } from '../bus/gateway.ts';
-import type { GatewayLimits, GatewayLog } from '../bus/gateway.ts';
-import type { ServedVerb } from '../bus/control-socket.ts';
-import { isJsonObject } from '../machines/json.ts';
-import type { JsonObject, JsonValue } from '../machines/json.ts';
-import { runVerb, VERBS } from './control.ts';
+import type { Gateway, GatewayLimits, GatewayLog } from '../bus/gateway.ts';
 import { httpToken } from './http-token.ts';
+import { nodeMetrics } from './metrics.ts';
 import type { MissionNode, OpenDoor } from './node.ts';
+import { remoteVerbs } from './served-verbs.ts';
 
 export interface HttpDoorOptions {
   host: string;
@@ -17,11 +15,17 @@ export interface HttpDoorOptions {
   limits?: Partial<GatewayLimits>;
 }
 
+/** Others may open their doors on its port (`gateway.mount`) to who shows the same token. */
+export interface HttpDoor extends OpenDoor {
+  gateway: Gateway;
+  token: string;
+}
+
 /** Throws RuntimeError CONFLICT when the address that was asked for cannot be had. */
 export async function openHttpDoor(
   node: MissionNode,
   { log, ...options }: HttpDoorOptions,
-): Promise<OpenDoor> {
+): Promise<HttpDoor> {
   const path = node.layout.httpToken;
   const { token, replaced } = await httpToken(path);
   if (replaced !== null) log.warn({ path, why: replaced }, 'the HTTP token was made anew');
@@ -30,30 +34,18 @@ export async function openHttpDoor(
     token,
     log,
     heartbeats: node.health.heartbeats,
-    verbs: remoteVerbs(node),
+    verbs: remoteVerbs(node, { door: 'http', nobody: 'bearer of the token' }),
+    version: node.version,
     remoteCommands: () => node.config.values.remote_commands,
+    mcpApprovals: () => node.config.values.mcp_approvals,
+    metrics: () => nodeMetrics(node),
     trouble: () => node.trouble,
   });
   log.info({ http: gateway.url, http_token_file: path }, 'HTTP gateway open');
   return {
+    gateway,
+    token,
     nodeFile: { http: gateway.url, http_token_file: path },
     close: () => gateway.close(),
   };
-}
-
-function remoteVerbs(node: MissionNode): ServedVerb[] {
-  return VERBS.filter(({ remote }) => remote).map(({ name, summary, input }) => ({
-    name,
-    summary,
-    input,
-    run: (given) => runVerb(node, name, signed(given, input)),
-  }));
-}
-
-/** What is recorded of who asked names the door too. */
-function signed(given: JsonValue, schema: JsonObject): JsonValue {
-  const { properties } = schema;
-  if (!isJsonObject(given) || !isJsonObject(properties) || !('by' in properties)) return given;
-  const { by = 'bearer of the token' } = given;
-  return typeof by === 'string' ? { ...given, by: `${by.slice(0, 900)} (http)` } : given;
 }

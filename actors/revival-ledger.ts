@@ -11,13 +11,18 @@ import type { FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { faultPoint } from '../cells/durable.ts';
 import type { JsonObject } from '../machines/json.ts';
+import { Histogram } from '../machines/metrics.ts';
 
 /** How far back a line of ours is looked for: it is among the newest, or was never written. */
 const LOOK_BACK_BYTES = 1 << 20;
 const MAX_LEDGER_BYTES = 16 << 20;
 
+/** Seconds. */
+const REVIVAL_BOUNDS = [1e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 15, 60, 300];
+
 interface Waiting {
   key: string;
+  entry: JsonObject;
   line: string;
   mayStand: boolean;
   resolve: () => void;
@@ -26,6 +31,9 @@ interface Waiting {
 
 export class RevivalLedger {
   readonly #file: string;
+  /** Lines written in this life, by outcome, and how long those took that came back, in seconds. */
+  readonly outcomes = new Map<string, number>();
+  readonly durations = new Histogram(REVIVAL_BOUNDS);
   #waiting: Waiting[] = [];
   #writing = false;
 
@@ -37,7 +45,7 @@ export class RevivalLedger {
   append(key: string, entry: JsonObject, mayStand: boolean): Promise<void> {
     return new Promise((resolve, reject) => {
       const line = `${JSON.stringify({ ...entry, key })}\n`;
-      this.#waiting.push({ key, line, mayStand, resolve, reject });
+      this.#waiting.push({ key, entry, line, mayStand, resolve, reject });
       if (!this.#writing) void this.#writeAll();
     });
   }
@@ -77,10 +85,17 @@ export class RevivalLedger {
       faultPoint('ledger.after-write');
       await handle.datasync();
       faultPoint('ledger.after-sync');
+      for (const { entry } of missing) this.#count(entry);
       if (size > MAX_LEDGER_BYTES) await rename(this.#file, `${this.#file}.1`); // G3
     } finally {
       await handle.close();
     }
+  }
+
+  #count({ outcome, took_ms: tookMs }: JsonObject): void {
+    if (typeof outcome !== 'string') return;
+    this.outcomes.set(outcome, (this.outcomes.get(outcome) ?? 0) + 1);
+    if (typeof tookMs === 'number') this.durations.observe(tookMs / 1000);
   }
 }
 

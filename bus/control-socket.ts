@@ -27,6 +27,14 @@ export interface ServedVerb {
   summary: string;
   /** JSON Schema. */
   input: JsonObject;
+  /** JSON Schema of the result, where it is promised. */
+  output?: JsonObject;
+  /** What somebody must be allowed who asks for it: to look, to work with missions, to decide what people decide. */
+  rights?: 'read' | 'operate' | 'approve';
+  /** It ends something or takes it away. */
+  destructive?: boolean;
+  /** Asked for twice, it is done once. */
+  idempotent?: boolean;
   run(input: JsonValue): Promise<JsonValue>;
 }
 
@@ -122,8 +130,7 @@ async function serve(
   const { method = '', url = '' } = request;
   try {
     if (method === 'GET' && url === '/verbs') {
-      const list = verbs.map(({ name, summary, input }) => ({ name, summary, input }));
-      return answer(response, 200, { ok: true, result: list });
+      return answer(response, 200, { ok: true, result: verbs });
     }
     const name = /^\/verbs\/([a-z.]{1,64})$/.exec(url)?.[1];
     const verb = verbs.find((known) => known.name === name);

@@ -9,6 +9,7 @@ import { findCommand } from '../machines/remote-commands.ts';
 import type { Handler, RouterOptions } from './gateway.ts';
 import { checkHost, checkOrigin, checkToken } from './gateway-guard.ts';
 import { parseBody } from './json-body.ts';
+import type { McpHandler } from './mcp-http.ts';
 import { httpStatusOf, toWireError } from './wire-error.ts';
 
 declare module 'fastify' {
@@ -46,6 +47,8 @@ export async function buildRouter(server: Server, options: RouterOptions): Promi
   answerErrors(app, options);
   heartbeatRoutes(app, options);
   verbRoutes(app, options);
+  mcpRoutes(app, options);
+  metricsRoute(app, options);
   await app.ready();
   return (request, response) => {
     if (request.headers['content-type'] !== undefined)
@@ -94,15 +97,15 @@ function answerErrors(app: FastifyInstance, { log, limits }: RouterOptions): voi
   app.setNotFoundHandler((request) => {
     throw new RuntimeError(`there is no ${request.method} ${request.url.slice(0, 100)}`, {
       code: 'NOT_FOUND',
-      hint: 'There is GET /health, GET /agent/<id>, POST /heartbeat/<id>, GET /healthz, GET /verbs, POST /verbs/<name>.',
+      hint: 'There is GET /health, GET /agent/<id>, POST /heartbeat/<id>, GET /healthz, GET /verbs, POST /verbs/<name>, POST /mcp, GET /metrics.',
     });
   });
   app.setErrorHandler((thrown: FastifyError, request, reply) => {
-    const error = translated(thrown, limits.bodyBytes);
+    const error = translated(thrown, request.routeOptions.bodyLimit ?? limits.bodyBytes);
     const wire = toWireError(error);
     if (wire.code === 'INTERNAL')
       log.warn(
-        { method: request.method, url: request.url, error: String(error) },
+        { method: request.method, url: request.url.split('?')[0], error: String(error) },
         'request failed',
       );
     if (wire.code === 'UNAUTHORIZED') reply.header('www-authenticate', 'Bearer');
@@ -205,21 +208,71 @@ const noObject = (what: string): RuntimeError =>
     hint: 'For example {"metadata": {"role": "write"}}.',
   });
 
-function verbRoutes(app: FastifyInstance, { verbs, remoteCommands }: RouterOptions): void {
-  app.get('/verbs', () => ({
-    ok: true,
-    result: verbs.map(({ name, summary, input }) => ({ name, summary, input })),
-  }));
-  app.post<{ Params: { name: string } }>('/verbs/:name', async ({ params, body }) => {
-    const verb = verbs.find(({ name }) => name === params.name);
-    if (verb === undefined)
-      throw new RuntimeError(`there is no verb ${params.name.slice(0, 100)} for this door`, {
-        code: 'NOT_FOUND',
-        hint: 'GET /verbs lists what there is.',
-      });
-    const input = (body ?? {}) as JsonValue;
-    if (!remoteCommands()) refuseCommands(input);
-    return { ok: true, result: await verb.run(input) };
+function verbRoutes(
+  app: FastifyInstance,
+  { verbs, remoteCommands, limits: { verbBodyBytes: bodyLimit } }: RouterOptions,
+): void {
+  app.get('/verbs', () => ({ ok: true, result: verbs }));
+  app.post<{ Params: { name: string } }>(
+    '/verbs/:name',
+    { bodyLimit },
+    async ({ params, body }) => {
+      const verb = verbs.find(({ name }) => name === params.name);
+      if (verb === undefined)
+        throw new RuntimeError(`there is no verb ${params.name.slice(0, 100)} for this door`, {
+          code: 'NOT_FOUND',
+          hint: 'GET /verbs lists what there is.',
+        });
+      const input = (body ?? {}) as JsonValue;
+      if (!remoteCommands()) refuseCommands(input);
+      return { ok: true, result: await verb.run(input) };
+    },
+  );
+}
+
+/** Loaded with the first message: few nodes have MCP clients. */
+function mcpRoutes(app: FastifyInstance, options: RouterOptions): void {
+  const { version = 'unknown', verbs, remoteCommands, mcpApprovals, log, limits } = options;
+  const approvals = mcpApprovals ?? (() => false);
+  let handler: Promise<McpHandler> | undefined;
+  const load = async (): Promise<McpHandler> => {
+    const { mcpOverHttp } = await import('./mcp-http.ts');
+    return mcpOverHttp({ version, verbs, remoteCommands, approvals, log });
+  };
+  app.post('/mcp', { bodyLimit: limits.verbBodyBytes }, async (request, reply) => {
+    const handle = await (handler ??= load().catch((error: unknown) => {
+      handler = undefined;
+      throw error;
+    }));
+    const answer = await handle(request.raw, (request.body ?? {}) as JsonValue);
+    if (answer.contentType !== null) reply.type(answer.contentType);
+    return reply.code(answer.status).send(answer.body);
+  });
+  for (const method of ['GET', 'DELETE'] as const)
+    app.route({
+      method,
+      url: '/mcp',
+      handler: (_request, reply) =>
+        reply
+          .code(405)
+          .header('allow', 'POST')
+          .send({ error: toWireError(withoutSessions()) }),
+    });
+}
+
+const withoutSessions = (): RuntimeError =>
+  new RuntimeError('MCP has no sessions and no streams here', {
+    code: 'UNSUPPORTED',
+    hint: 'POST each message to /mcp; its answer is the answer of the POST.',
+  });
+
+/** Loaded with the first scrape. */
+function metricsRoute(app: FastifyInstance, { metrics }: RouterOptions): void {
+  if (metrics === undefined) return;
+  app.get('/metrics', async (_request, reply) => {
+    const { metricsText } = await import('./metrics.ts');
+    const { contentType, text } = await metricsText(await metrics());
+    return reply.type(contentType).send(text);
   });
 }
 

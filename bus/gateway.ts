@@ -16,9 +16,12 @@ import type { Duplex } from 'node:stream';
 import { RuntimeError } from '../machines/errors.ts';
 import type { AgentHealth, HealthView } from '../machines/heartbeats.ts';
 import type { JsonObject } from '../machines/json.ts';
+import type { MetricFamily } from '../machines/metrics.ts';
 import { closeServer } from './close-server.ts';
 import type { ServedVerb } from './control-socket.ts';
 import { inBrackets, isLoopback } from './gateway-guard.ts';
+import { Mounts } from './gateway-mounts.ts';
+import type { Mount } from './gateway-mounts.ts';
 import { toWireError } from './wire-error.ts';
 
 /** What counts heartbeats. Its errors are RuntimeErrors. */
@@ -51,6 +54,12 @@ export interface GatewayOptions {
   remoteCommands: () => boolean;
   /** Why the node takes no work at present; undefined while it does. */
   trouble: () => string | undefined;
+  /** Of this build: MCP clients are told. */
+  version?: string;
+  /** Whether MCP clients may decide what people decide; may change while it runs. Default: they may not. */
+  mcpApprovals?: () => boolean;
+  /** What `/metrics` shows; without it there is no such route. */
+  metrics?: () => Promise<MetricFamily[]>;
   log: GatewayLog;
   limits?: Partial<GatewayLimits>;
 }
@@ -62,6 +71,8 @@ export interface GatewayLimits {
   requestsInFlight: number;
   /** Default 64 KiB. */
   bodyBytes: number;
+  /** Of a verb or an MCP message, from who showed the token: a whole mission fits. Default 1 MiB. */
+  verbBodyBytes: number;
   /** For all headers of a request. Default 10,000. */
   headersTimeoutMs: number;
   /** For the whole of a request, body included. Default 20,000. */
@@ -74,6 +85,7 @@ const DEFAULT_LIMITS: GatewayLimits = {
   connections: 256,
   requestsInFlight: 128,
   bodyBytes: 64 << 10,
+  verbBodyBytes: 1 << 20,
   headersTimeoutMs: 10_000,
   requestTimeoutMs: 20_000,
   keepAliveMs: 5000,
@@ -83,6 +95,8 @@ export interface Gateway {
   /** `http://127.0.0.1:8080` */
   readonly url: string;
   readonly isLoopback: boolean;
+  /** Hands a path and what is below it to somebody else; see gateway-mounts.ts. */
+  mount(path: `/${string}`, mount: Mount): () => void;
   /** Answers what is under way, then closes. */
   close(): Promise<void>;
 }
@@ -92,7 +106,9 @@ export type Handler = (request: IncomingMessage, response: ServerResponse) => vo
 /** Throws RuntimeError CONFLICT when the port that was asked for cannot be had. */
 export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
+  const mounts = new Mounts(options);
   const server = createServer({
+    shouldUpgradeCallback: (request) => mounts.takesUpgrade(request),
     headersTimeout: limits.headersTimeoutMs,
     requestTimeout: limits.requestTimeoutMs,
     keepAliveTimeout: limits.keepAliveMs,
@@ -102,14 +118,20 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   server.on('clientError', answerBadRequest);
   const address = await bind(server, options);
   const open = isLoopback(address.address);
-  server.on('request', front(server, { ...options, isLoopback: open, limits }));
+  server.on('request', front(server, { ...options, isLoopback: open, limits }, mounts));
+  server.on('upgrade', (request, socket, head) => mounts.upgrade(request, socket, head));
   const url = `http://${inBrackets(reachable(address.address))}:${address.port}`;
   if (!open)
     options.log.warn(
       { http: url, bound: address.address },
       'the HTTP gateway can be reached from the network: everything but /healthz needs the token, and nothing is encrypted',
     );
-  return { url, isLoopback: open, close: () => closeServer(server) };
+  return {
+    url,
+    isLoopback: open,
+    mount: (path, mount) => mounts.add(path, mount),
+    close: () => closeServer(server),
+  };
 }
 
 export interface RouterOptions extends GatewayOptions {
@@ -118,7 +140,7 @@ export interface RouterOptions extends GatewayOptions {
 }
 
 /** Bounds what is under way, and loads the router when it is first needed. */
-function front(server: Server, options: RouterOptions): Handler {
+function front(server: Server, options: RouterOptions, mounts: Mounts): Handler {
   let inFlight = 0;
   let loading: Promise<Handler> | undefined;
   let route: Handler | undefined;
@@ -130,6 +152,7 @@ function front(server: Server, options: RouterOptions): Handler {
     if (inFlight >= options.limits.requestsInFlight) return refuse(response, tooBusy());
     inFlight += 1;
     response.once('close', () => (inFlight -= 1));
+    if (mounts.serve(request, response)) return;
     if (route) return route(request, response);
     (loading ??= load()).then(
       (loaded) => loaded(request, response),

@@ -21,6 +21,17 @@ export function parseBody(text: string): JsonValue {
   }
 }
 
+/** As `parseBody`, from bytes. Throws INVALID_ARGUMENT also when they are no UTF-8. */
+export function parseBytes(data: Uint8Array): JsonValue {
+  let text: string;
+  try {
+    text = new TextDecoder('utf-8', { fatal: true }).decode(data);
+  } catch (cause) {
+    throw new RuntimeError('the message is no UTF-8 text', { code: 'INVALID_ARGUMENT', cause });
+  }
+  return parseBody(text);
+}
+
 /** Offset of the first thing that is no JSON; the end, when what is missing is the rest. */
 function firstError(body: string): number {
   const errors: ParseError[] = [];

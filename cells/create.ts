@@ -4,6 +4,7 @@
  *
  * C1 Checked as a whole before anything is written; what is shown of it afterwards is what was checked.
  * C2 It appears by one rename (a cell) or link (a file), complete and on disk, and never takes the place of another.
+ * C3 A file goes into the cell's own folder: no symbolic link is followed (inside.ts).
  */
 import { cpSync, linkSync, lstatSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { rename, rm } from 'node:fs/promises';
@@ -12,7 +13,7 @@ import { RuntimeError } from '../machines/errors.ts';
 import type { JsonObject } from '../machines/json.ts';
 import type { FileKind } from '../machines/mission.ts';
 import { syncFolder, temporaryName, writeWhole } from './durable.ts';
-import { hasCode } from './inside.ts';
+import { hasCode, mkdirInside, openFolderInside } from './inside.ts';
 import { CELL_FOLDERS, idProblem, isIgnoredName } from './layout.ts';
 import { readCellFile, scanCell } from './load.ts';
 import type { Problem } from './parse-json.ts';
@@ -34,6 +35,9 @@ export interface NewCell {
 /** Of a folder that is taken as a model: what an earlier run of it left. Its files are seen to in model.ts. */
 const LEFT_BY_RUNS: ReadonlySet<string> = new Set(['checkpoints', 'logs', 'artifacts/logs']);
 
+/** In this process: two that are asked for at once are built apart, and only one of them gets the name. */
+let built = 0;
+
 /** Makes the cell's folder, named by its id, and returns its path (C1, C2). */
 export async function createCell(
   missionsDir: string,
@@ -42,7 +46,7 @@ export async function createCell(
   requireId(cellId);
   refuseTaken(missionsDir, cellId);
   const folder = join(missionsDir, cellId);
-  const building = join(missionsDir, `.${cellId}.${process.pid}.new`);
+  const building = join(missionsDir, `.${cellId}.${process.pid}.${(built += 1)}.new`);
   try {
     await build(building, { files, ...(from === undefined ? {} : { from }) });
     const { problems } = scanCell(building);
@@ -58,7 +62,7 @@ export async function createCell(
   }
 }
 
-/** Writes one new file of a cell (C1, C2). `content` has the id that the path is named after. */
+/** Writes one new file of a cell (C1, C2, C3). `content` has the id that the path is named after. */
 export async function createFile(
   cellDir: string,
   { kind, path, content }: { kind: FileKind; path: string; content: JsonObject },
@@ -67,21 +71,24 @@ export async function createFile(
   requireId(basename(path, '.json'));
   const valid = validate(kind, content, { text, path });
   if (!valid.ok) throw invalid(path, valid.problems);
-  const target = join(cellDir, path);
-  mkdirSync(dirname(target), { recursive: true });
+  mkdirInside(cellDir, dirname(path));
+  const folder = openFolderInside(cellDir, dirname(path)); // C3
+  const target = join(folder.path, basename(path));
   const temporary = temporaryName(target);
   try {
     await writeWhole(temporary, text, { sync: true });
+    folder.recheck();
     linkSync(temporary, target); // unlike a rename it takes nobody's place
-    await syncFolder(dirname(target));
+    await syncFolder(folder.path);
   } catch (error) {
     if (!hasCode(error, 'EEXIST')) throw error;
-    throw new RuntimeError(`${target} is there already`, {
+    throw new RuntimeError(`${join(cellDir, path)} is there already`, {
       code: 'CONFLICT',
       hint: 'Edit that file, or choose another id.',
     });
   } finally {
     rmSync(temporary, { force: true });
+    folder.close();
   }
 }
 

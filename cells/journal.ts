@@ -15,6 +15,7 @@
 import assert from 'node:assert';
 import { mkdirSync } from 'node:fs';
 import { RuntimeError } from '../machines/errors.ts';
+import { Histogram } from '../machines/metrics.ts';
 import { faultPoint } from './durable.ts';
 import { BatchEncoder } from './journal-format.ts';
 import type { RecoveredJournal, SegmentInfo } from './journal-reader.ts';
@@ -59,6 +60,9 @@ const QUIET_MS = 10;
 /** Bound of what waits for one commit, in UTF-16 units; 3 bytes each at most keeps a batch below MAX_PAYLOAD_BYTES. */
 const MAX_PENDING = 128 << 20;
 
+/** Seconds: from a disk with a battery to one that is in trouble. */
+const SYNC_BOUNDS = [5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 1];
+
 /** Records that are committed together. */
 interface Group {
   firstLsn: number;
@@ -97,6 +101,8 @@ export class Journal {
   #closing: Promise<void> | undefined;
   /** 0 while unknown: taken for fast. */
   #lastSyncMs = 0;
+  /** Seconds from a batch's write to the end of its sync, one for each commit. */
+  readonly syncTimes = new Histogram(SYNC_BOUNDS);
   #quiet: NodeJS.Timeout | undefined;
   /** Truncating and closing of segments that are done. */
   #retired: Promise<void> = Promise.resolve();
@@ -281,6 +287,7 @@ export class Journal {
   /** J1. The next commit is started before this one is told of, so that the disk works while the callers do. */
   #finish({ group, segment, end, startedAt }: Commit): void {
     this.#lastSyncMs = performance.now() - startedAt;
+    this.syncTimes.observe(this.#lastSyncMs / 1000);
     this.#committedLsn = group.firstLsn + group.lines.length - 1;
     this.#inFlight = undefined;
     segment.end = end;

@@ -51,19 +51,20 @@ function add(): Command {
     .option('--run <argv...>', 'the command for tasks without steps (the last option)')
     .option('--from <file>', 'the whole agent file instead');
   return act<AddFlags>(adding, async ([cell = '', id = ''], flags) => {
-    const { addFile, readModel } = await import('./add-file.ts');
-    const content: JsonObject =
-      flags.from === undefined ? agentOf(id, flags) : readModel(flags.from);
-    const result = await addFile({ kind: 'agent', cell, id, content }, flags);
+    const [{ add: ask }, { readModel }] = await Promise.all([
+      import('./add.ts'),
+      import('./read-model.ts'),
+    ]);
+    const fields = flags.from === undefined ? agentOf(flags) : { file: readModel(flags.from) };
+    const asked = { cell, agent_id: id, ...fields };
+    const result = await ask(chooseMissions(flags.missions), 'agent.add', asked);
     show(flags, result, () => [`agent ${id}: ${field(result, 'path')}`, field(result, 'note')]);
   });
 }
 
-function agentOf(id: string, { name, role, capability, run }: AddFlags): JsonObject {
+function agentOf({ name, role, capability, run }: AddFlags): JsonObject {
   return {
-    $schema: 'https://lazarus.dev/schemas/agent.json',
-    agent_id: id,
-    name: name ?? id,
+    ...(name === undefined ? {} : { name }),
     role,
     capabilities: capability,
     ...(run === undefined ? {} : { runner: { kind: 'command', run } }),

@@ -11,6 +11,7 @@ import { freshFiles } from '../cells/model.ts';
 import { RuntimeError } from '../machines/errors.ts';
 import type { JsonObject } from '../machines/json.ts';
 import { whoAsks } from './access.ts';
+import { add } from './add.ts';
 import { makeMissions } from './missions.ts';
 import type { Flags } from './output.ts';
 import { waitTakenIn, WORDS } from './taken-in.ts';
@@ -33,7 +34,11 @@ export async function createMission(
   options: CreateOptions,
 ): Promise<JsonObject> {
   const missions = makeMissions(options.missions);
-  const cell = plan(name, options);
+  const wish = { name, ...options };
+  const from = origin(wish);
+  if (from === null) return add(missions, 'cell.create', empty(wish));
+  if ('file' in from) return add(missions, 'cell.create', asked(wish, from.file));
+  const cell = fromFolder(from.folder, wish);
   const path = await createCell(missions.dir, cell);
   const taken = await waitTakenIn(missions, ({ cells }) =>
     cells.some(({ cell_id: id }) => id === cell.cellId),
@@ -41,45 +46,66 @@ export async function createMission(
   return { cell_id: cell.cellId, path, taken_in: taken === 'yes', note: WORDS[taken] };
 }
 
-function plan(name: string | undefined, options: CreateOptions): NewCell {
-  const { from, template } = options;
-  const wish = { name, ...options };
-  if (from !== undefined) return fromPath(resolve(from), wish);
-  if (template === undefined) return empty(wish);
+type Wish = { name: string | undefined } & CreateOptions;
+
+/** Null: nothing but what was asked for. */
+function origin({ from, template }: Wish): { folder: string } | { file: JsonObject } | null {
+  if (from !== undefined) return fromPath(resolve(from));
+  if (template === undefined) return null;
   const wanted = template === true ? BASIC : template;
-  if (wanted === BASIC) return basic(wish);
+  if (wanted === BASIC) return { file: basic() };
   const found = [join(EXAMPLES, wanted), join(EXAMPLES, `${wanted}.json`)].find(
     (path) => basename(wanted) === wanted && existsSync(path),
   );
-  if (found !== undefined) return fromPath(found, wish);
+  if (found !== undefined) return fromPath(found);
   throw new RuntimeError(`there is no template ${wanted}`, {
     code: 'INVALID_ARGUMENT',
     hint: `There is ${[BASIC, ...exampleNames()].join(', ')}.`,
   });
 }
 
-type Wish = { name: string | undefined } & CreateOptions;
-
-function fromPath(path: string, wish: Wish): NewCell {
+function fromPath(path: string): { folder: string } | { file: JsonObject } {
   const stats = statSync(path, { throwIfNoEntry: false });
   if (stats === undefined)
     throw new RuntimeError(`there is no ${path}`, { code: 'INVALID_ARGUMENT' });
-  return stats.isDirectory() ? fromFolder(path, wish) : fromFile(path, wish);
+  return stats.isDirectory() ? { folder: path } : { file: fileAt(path) };
 }
 
-function fromFile(path: string, wish: Wish): NewCell {
+/** Checked here, where its lines are known. */
+function fileAt(path: string): JsonObject {
   const bytes = readFileSync(path);
-  const origin = { name: basename(path), writtenAt: new Date(), cellId: randomUUID() };
-  const read = planBytes(bytes, origin);
+  const read = planBytes(bytes, { name: basename(path), writtenAt: new Date(), cellId: 'new' });
   if (read.outcome === 'refused') throw invalid(path, read.problems);
-  if (read.outcome === 'absent') throw new Error(`${path} was read and is absent`);
-  const wished = wishes(wish);
-  if (Object.keys(wished).length === 0) return read.plan;
-  const value = { ...(JSON.parse(bytes.toString('utf8')) as JsonObject), ...wished };
-  if (wish.autoRevive !== undefined) value['policies'] = revive(value, wish.autoRevive);
-  const changed = planBytes(Buffer.from(JSON.stringify(value)), origin);
-  if (changed.outcome === 'planned') return changed.plan;
-  throw invalid(path, changed.outcome === 'refused' ? changed.problems : []);
+  return JSON.parse(bytes.toString('utf8').replace(/^\uFEFF/, '')) as JsonObject;
+}
+
+function asked({ id, name, autoRevive }: Wish, file: JsonObject = {}): JsonObject {
+  return {
+    file,
+    ...(id === undefined ? {} : { cell_id: id }),
+    ...(name === undefined ? {} : { mission_name: name }),
+    ...(autoRevive === undefined ? {} : { policies: revive(file, autoRevive) }),
+  };
+}
+
+function empty(wish: Wish): JsonObject {
+  if (wish.name === undefined)
+    throw new RuntimeError('a new mission needs a name', {
+      code: 'INVALID_ARGUMENT',
+      hint: 'lazarus cell create "Nightly report", or --from FILE, or --template',
+    });
+  return asked(wish);
+}
+
+function basic(): JsonObject {
+  const { cell_id: _, created_at: __, created_by: ___, ...cell } = templateOf('cell');
+  const config = ['isolation', 'policies', 'permissions'].map((kind) => [kind, templateOf(kind)]);
+  return {
+    ...cell,
+    agents: [templateOf('agent')],
+    tasks: [{ ...templateOf('task'), created_at: new Date().toISOString() }],
+    config: Object.fromEntries(config) as JsonObject,
+  };
 }
 
 /** The folder's content, with an id of its own and without what an earlier run left. */
@@ -94,56 +120,21 @@ function fromFolder(path: string, wish: Wish): NewCell {
   const { files, problems } = freshFiles(path);
   const [problem] = problems;
   if (problem) throw invalid(join(path, problem.path), problem.problems);
-  const rest = files.filter((file) => file.path !== cellPath.cell);
-  const made = cellOf(read.content, wish);
-  const others = rest.map((file) => fileOf(file.path, file.content));
-  return { ...made, files: [...made.files, ...others], from: path };
-}
-
-function basic(wish: Wish): NewCell {
-  const made = cellOf(templateOf('cell'), wish);
-  const files: [string, string][] = [
-    [cellPath.agent('agent_001'), 'agent'],
-    [cellPath.task('task_001'), 'task'],
-    [cellPath.isolation, 'isolation'],
-    [cellPath.policies, 'policies'],
-    [cellPath.permissions, 'permissions'],
-  ];
-  const rest = files.map(([path, kind]) => fileOf(path, templateOf(kind)));
-  return { ...made, files: [...made.files, ...rest] };
-}
-
-function empty(wish: Wish): NewCell {
-  if (wish.name === undefined)
-    throw new RuntimeError('a new mission needs a name', {
-      code: 'INVALID_ARGUMENT',
-      hint: 'lazarus cell create "Nightly report", or --from FILE, or --template',
-    });
-  return cellOf({}, wish);
-}
-
-function cellOf(model: JsonObject, wish: Wish): NewCell {
-  const { _rev: _, status_reason: __, ...content } = model;
+  const { _rev: _, status_reason: __, ...model } = read.content;
   const cellId = wish.id ?? randomUUID();
+  const { file: ___, ...wishes } = asked(wish, model);
   const cell: JsonObject = {
     $schema: 'https://lazarus.dev/schemas/cell.json',
-    ...content,
+    ...model,
     cell_id: cellId,
     created_at: new Date().toISOString(),
     created_by: whoAsks().split(' ')[0] ?? '',
     status: 'active',
-    ...wishes(wish),
+    ...wishes,
   };
-  if (wish.autoRevive !== undefined) cell['policies'] = revive(cell, wish.autoRevive);
-  return { cellId, files: [fileOf(cellPath.cell, cell)] };
-}
-
-function wishes({ id, name, autoRevive }: Wish): JsonObject {
-  return {
-    ...(id === undefined ? {} : { cell_id: id }),
-    ...(name === undefined ? {} : { mission_name: name }),
-    ...(autoRevive === undefined ? {} : { policies: {} }),
-  };
+  const rest = files.filter((file) => file.path !== cellPath.cell);
+  const others = rest.map((file) => fileOf(file.path, file.content));
+  return { cellId, files: [fileOf(cellPath.cell, cell), ...others], from: path };
 }
 
 function revive({ policies }: JsonObject, autoRevive: string): JsonObject {

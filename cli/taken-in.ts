@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { callVerb } from '../bus/control-client.ts';
 import { RuntimeError } from '../machines/errors.ts';
 import type { StatusView } from '../actors/status.ts';
+import { NOT_YET, TAKEN_IN } from '../actors/additions.ts';
 import { readNodeFile } from './access.ts';
 import type { Missions } from './missions.ts';
 
@@ -33,7 +34,7 @@ export async function waitTakenIn(
 }
 
 export const WORDS: Record<TakenIn, string> = {
-  yes: 'taken in by the node',
+  yes: TAKEN_IN,
   'no node': 'no node runs: it is taken in at the next `lazarus up`',
-  waiting: 'the node has not taken it in yet; `lazarus status` shows what holds it',
+  waiting: NOT_YET,
 };

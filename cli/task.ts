@@ -60,36 +60,27 @@ function add(): Command {
     .option('--timeout <seconds>', 'of active time')
     .option('--from <file>', 'the whole task file instead');
   return act<AddFlags>(adding, async ([cell = '', id = ''], flags) => {
-    const { addFile, readModel } = await import('./add-file.ts');
-    const content = flags.from === undefined ? taskOf(id, flags) : readModel(flags.from);
-    const result = await addFile({ kind: 'task', cell, id, content }, flags);
+    const [{ add: ask }, { readModel }] = await Promise.all([
+      import('./add.ts'),
+      import('./read-model.ts'),
+    ]);
+    const fields = flags.from === undefined ? taskOf(flags) : { file: readModel(flags.from) };
+    const asked = { cell, task_id: id, ...fields };
+    const result = await ask(chooseMissions(flags.missions), 'task.add', asked);
     show(flags, result, () => [`task ${id}: ${field(result, 'path')}`, field(result, 'note')]);
   });
 }
 
-function taskOf(id: string, flags: AddFlags): JsonObject {
-  const {
-    title = id,
-    description,
-    assign,
-    after,
-    priority,
-    artifact,
-    step,
-    retry,
-    timeout,
-  } = flags;
+function taskOf(flags: AddFlags): JsonObject {
+  const { title, description, assign, after, priority, artifact, step, retry, timeout } = flags;
   return {
-    $schema: 'https://lazarus.dev/schemas/task.json',
-    task_id: id,
-    title,
+    ...(title === undefined ? {} : { title }),
     ...(description === undefined ? {} : { description }),
-    assigned_to: assign ?? null,
+    ...(assign === undefined ? {} : { assigned_to: assign }),
     priority,
     dependencies: after,
     ...(timeout === undefined ? {} : { timeout: Number(timeout) }),
     artifacts: artifact,
-    created_at: new Date().toISOString(),
     ...(step.length === 0 ? {} : { steps: step.map((text) => stepOf(text, retry)) }),
   };
 }

@@ -5,8 +5,8 @@
 import { isJsonObject } from './json.ts';
 import type { JsonValue } from './json.ts';
 
-/** Members of the files of a cell that hold, or contain, an argv. */
-const COMMANDS = new Set(['run', 'steps', 'probe']);
+/** Members of the files of a cell that hold, or contain, an argv; an MCP server is a command too. */
+const COMMANDS = new Set(['run', 'steps', 'probe', 'mcp_servers']);
 /** Deeper input is no input of a verb. */
 const MAX_DEPTH = 64;
 

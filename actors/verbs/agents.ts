@@ -1,6 +1,6 @@
 /** One agent as a whole: what it is, how it is, by which policies it is brought back and which file says so. */
 import { agentFileOf } from '../../machines/cell-context.ts';
-import { policiesOf } from '../../machines/cell-settle.ts';
+import { policiesOf, restartOf } from '../../machines/cell-settle.ts';
 import { RuntimeError } from '../../machines/errors.ts';
 import { asJsonObject } from '../../machines/json.ts';
 import type { JsonObject } from '../../machines/json.ts';
@@ -31,15 +31,19 @@ function showAgent(reader: MissionReader, { agent = '' }: VerbInput): JsonObject
       hint: 'The reason stands in `lazarus status`.',
     });
   const { values, origins } = policiesOf(context, id);
+  const restart = restartOf(context);
   const names = Object.keys(values) as (keyof Policies)[];
   const revival = view.revivals.find((known) => known.cell_id === cellId && known.agent_id === id);
   return {
     ...asJsonObject(status),
     cell_id: cellId,
     file: asJsonObject(agentFileOf(context, id)),
-    policies: Object.fromEntries(
-      names.map((name) => [name, { value: values[name], from: origins[name] }]),
-    ),
+    policies: {
+      ...Object.fromEntries(
+        names.map((name) => [name, { value: values[name], from: origins[name] }]),
+      ),
+      restart: { value: asJsonObject(restart.value), from: restart.origin },
+    },
     revival: revival ? asJsonObject(revival) : null,
   };
 }

@@ -26,8 +26,10 @@ function settling(answer: Answer, summary: string): WritingVerb {
     name: `doubt.${answer}`,
     summary,
     remote: true,
+    rights: 'approve',
+    ...(answer === 'fail' && { destructive: true }),
     input: inputOf(['doubt'], ['by']),
-    run: (node, input) => settle(node, answer, input),
+    run: (node, input: VerbInput) => settle(node, answer, input),
   };
 }
 

@@ -5,7 +5,7 @@
 import { asJsonObject } from '../../machines/json.ts';
 import { explain } from '../why/explain.ts';
 import { inputOf } from './verb.ts';
-import type { ReadingVerb } from './verb.ts';
+import type { ReadingVerb, VerbInput } from './verb.ts';
 
 export const explainingVerbs: ReadingVerb[] = [
   {
@@ -15,7 +15,7 @@ export const explainingVerbs: ReadingVerb[] = [
       'Why a task, an agent, a mission, a revival or an effect is as it is, and what comes next.',
     remote: true,
     input: inputOf(['subject']),
-    run(reader, { subject = '' }) {
+    run(reader, { subject = '' }: VerbInput) {
       const { node } = reader.status();
       const committed = node['committed_lsn'];
       return {

@@ -1,10 +1,14 @@
 /** Verbs that only look. They work on committed state, so they serve a running node and a folder without one alike. */
-import { cellFileOf } from '../../machines/cell-context.ts';
+import { cellFileOf, taskFileOf } from '../../machines/cell-context.ts';
 import type { CellContext } from '../../machines/cell-context.ts';
+import { RuntimeError } from '../../machines/errors.ts';
 import { asJsonObject } from '../../machines/json.ts';
 import type { JsonObject, JsonValue } from '../../machines/json.ts';
-import type { StatusView } from '../status.ts';
-import { resolveCell } from './ids.ts';
+import type { CellStatusView } from '../status.ts';
+import { resolveCell, resolveMember } from './ids.ts';
+import { CELL, CELLS, DOUBTS, TASK } from './outputs.ts';
+import { PAGE_FIELDS, pageOf } from './page.ts';
+import type { PageInput } from './page.ts';
 import { inputOf } from './verb.ts';
 import type { MissionReader, ReadingVerb, VerbInput } from './verb.ts';
 
@@ -14,15 +18,26 @@ export const readingVerbs: ReadingVerb[] = [
     run: (reader) => asJsonObject(reader.status()),
   }),
   reading('cell.list', 'The cells, one line each.', {
-    input: inputOf([]),
-    run: (reader) => ({ cells: listCells(reader.status()) }),
+    input: inputOf([], [], {
+      status: { type: 'string', maxLength: 20, description: 'Only those of this status.' },
+      ...PAGE_FIELDS,
+    }),
+    output: CELLS,
+    run: listCells,
   }),
   reading('cell.show', 'One cell: agents, tasks, success criteria, revivals, doubts.', {
     input: inputOf(['cell']),
+    output: CELL,
     run: showCell,
+  }),
+  reading('task.show', 'One task: how far it is, what it waits for, and its file.', {
+    input: inputOf(['task']),
+    output: TASK,
+    run: showTask,
   }),
   reading('doubt.list', 'Steps that may have run and whose outcome nobody knows.', {
     input: inputOf([]),
+    output: DOUBTS,
     run: (reader) => ({ in_doubt: reader.status().in_doubt.map(asJsonObject) }),
   }),
 ];
@@ -30,13 +45,22 @@ export const readingVerbs: ReadingVerb[] = [
 function reading(
   name: string,
   summary: string,
-  rest: Pick<ReadingVerb, 'input' | 'run'>,
+  rest: Pick<ReadingVerb, 'input' | 'output' | 'run'>,
 ): ReadingVerb {
   return { kind: 'reads', name, summary, remote: true, ...rest };
 }
 
-function listCells(view: StatusView): JsonValue[] {
-  return view.cells.map(({ cell_id, mission_name, status, phase, reason, path, agents, tasks }) => {
+type ListInput = PageInput & { status?: string };
+
+function listCells(reader: MissionReader, { status, ...page }: ListInput): JsonObject {
+  const all = reader.status().cells;
+  const wanted = status === undefined ? all : all.filter((cell) => cell.status === status);
+  const { items, ...more } = pageOf(wanted, ({ cell_id: id }) => id, page);
+  return { cells: oneLineEach(items), ...more };
+}
+
+function oneLineEach(cells: readonly CellStatusView[]): JsonValue[] {
+  return cells.map(({ cell_id, mission_name, status, phase, reason, path, agents, tasks }) => {
     const completed = tasks.filter((task) => task.status === 'completed').length;
     return {
       cell_id,
@@ -63,6 +87,23 @@ function showCell(reader: MissionReader, { cell = '' }: VerbInput): JsonObject {
     success_criteria: context ? criteriaOf(context) : [],
     revivals: view.revivals.filter(isOf).map(asJsonObject),
     in_doubt: view.in_doubt.filter(isOf).map(asJsonObject),
+  };
+}
+
+function showTask(reader: MissionReader, { task = '' }: VerbInput): JsonObject {
+  const view = reader.status();
+  const { cellId, id } = resolveMember(view, 'task', task);
+  const found = resolveCell(view, cellId).tasks.find(({ task_id: known }) => known === id);
+  const context = reader.cell(cellId);
+  if (!context || !found)
+    throw new RuntimeError(`cell ${cellId} cannot be read now`, {
+      code: 'CELL_HELD',
+      hint: 'The reason stands in `lazarus status`.',
+    });
+  return {
+    cell_id: cellId,
+    ...asJsonObject(found),
+    file: asJsonObject(taskFileOf(context, id)),
   };
 }
 

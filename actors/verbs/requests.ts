@@ -11,18 +11,23 @@ import type { Member } from './ids.ts';
 import { byOf, inputOf } from './verb.ts';
 import type { VerbInput, WritingVerb } from './verb.ts';
 
+type Nature = Pick<WritingVerb, 'destructive' | 'idempotent'>;
+const IDEMPOTENT: Nature = { idempotent: true };
+const ENDS: Nature = { destructive: true, idempotent: true };
+
 export const requestVerbs: WritingVerb[] = [
-  cellRequest('pause', 'Stops giving out work; steps under way finish.', () => ({
+  cellRequest('pause', 'Stops giving out work; steps under way finish.', IDEMPOTENT, () => ({
     type: 'cell.pause',
   })),
   cellRequest(
     'resume',
     'Leaves a pause, or begins again after a timeout or a cancellation.',
+    IDEMPOTENT,
     () => ({
       type: 'cell.resume',
     }),
   ),
-  cellRequest('cancel', 'Ends the mission as failed; nothing of it runs on.', (input) => ({
+  cellRequest('cancel', 'Ends the mission as failed; nothing of it runs on.', ENDS, (input) => ({
     type: 'cell.cancel',
     reason: reasonOf(input),
   })),
@@ -36,19 +41,25 @@ export const requestVerbs: WritingVerb[] = [
   })),
   {
     ...described('agent.kill', "Ends an agent's worker process at once (SIGKILL)."),
+    destructive: true,
     input: inputOf(['agent'], ['by']),
     run: killAgent,
   },
-  taskRequest('retry', 'Tries a failed task again.', (taskId) => ({ type: 'task.retry', taskId })),
-  taskRequest('cancel', 'Ends a task as failed.', (taskId, input) => ({
+  taskRequest('retry', 'Tries a failed task again.', {}, (taskId) => ({
+    type: 'task.retry',
+    taskId,
+  })),
+  taskRequest('cancel', 'Ends a task as failed.', ENDS, (taskId, input) => ({
     type: 'task.cancel',
     taskId,
     reason: reasonOf(input),
   })),
   {
     ...described('criterion.confirm', 'A person confirms a success criterion that has no command.'),
+    rights: 'approve',
+    idempotent: true,
     input: inputOf(['cell', 'name'], ['by']),
-    async run(node, { cell = '', name = '', ...rest }) {
+    async run(node, { cell = '', name = '', ...rest }: VerbInput) {
       const { cell_id: cellId } = resolveCell(node.status(), cell);
       await ask(node, cellId, { type: 'criterion.confirm', name, by: byOf(rest) });
       return { ...cellResult(node, cellId), criterion: name, confirmed_by: byOf(rest) };
@@ -60,6 +71,7 @@ export const requestVerbs: WritingVerb[] = [
       'Lets a held actor go on: its fault is mended, or its loss accepted.',
     ),
     remote: false,
+    rights: 'approve',
     input: inputOf(['address'], ['by']),
     run: releaseActor,
   },
@@ -68,19 +80,21 @@ export const requestVerbs: WritingVerb[] = [
 function described(
   name: string,
   summary: string,
-): Pick<WritingVerb, 'kind' | 'name' | 'summary' | 'remote'> {
-  return { kind: 'writes', name, summary, remote: true };
+): Pick<WritingVerb, 'kind' | 'name' | 'summary' | 'remote' | 'rights'> {
+  return { kind: 'writes', name, summary, remote: true, rights: 'operate' };
 }
 
 function cellRequest(
   name: string,
   summary: string,
+  nature: Nature,
   eventOf: (input: VerbInput) => CellEvent,
 ): WritingVerb {
   return {
     ...described(`cell.${name}`, summary),
+    ...nature,
     input: inputOf(['cell'], ['reason', 'by']),
-    async run(node, input) {
+    async run(node, input: VerbInput) {
       const { cell_id: cellId } = resolveCell(node.status(), input['cell'] ?? '');
       await ask(node, cellId, eventOf(input));
       return cellResult(node, cellId);
@@ -95,8 +109,9 @@ function agentRequest(
 ): WritingVerb {
   return {
     ...described(`agent.${name}`, summary),
+    ...IDEMPOTENT,
     input: inputOf(['agent'], ['by']),
-    async run(node, { agent = '' }) {
+    async run(node, { agent = '' }: VerbInput) {
       const member = resolveMember(node.status(), 'agent', agent);
       await ask(node, member.cellId, eventOf(member.id));
       return agentResult(node, member);
@@ -107,12 +122,14 @@ function agentRequest(
 function taskRequest(
   name: string,
   summary: string,
+  nature: Nature,
   eventOf: (taskId: string, input: VerbInput) => CellEvent,
 ): WritingVerb {
   return {
     ...described(`task.${name}`, summary),
+    ...nature,
     input: inputOf(['task'], ['reason', 'by']),
-    async run(node, input) {
+    async run(node, input: VerbInput) {
       const { cellId, id } = resolveMember(node.status(), 'task', input['task'] ?? '');
       await ask(node, cellId, eventOf(id, input));
       const task = cellOf(node, cellId).tasks.find(({ task_id: taskId }) => taskId === id);

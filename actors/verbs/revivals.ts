@@ -6,6 +6,9 @@ import type { JsonObject } from '../../machines/json.ts';
 import type { MissionNode } from '../node.ts';
 import type { RevivalView } from '../status.ts';
 import { resolveMember, resolveRevival } from './ids.ts';
+import { ONE_REVIVAL, REVIVALS } from './outputs.ts';
+import { PAGE_FIELDS, pageOf } from './page.ts';
+import type { PageInput } from './page.ts';
 import { byOf, inputOf } from './verb.ts';
 import type { ReadingVerb, VerbInput, WritingVerb } from './verb.ts';
 
@@ -15,10 +18,20 @@ export const revivalReadingVerbs: ReadingVerb[] = [
     name: 'revivals.list',
     summary: 'Every agent that ever failed: what Lazarus does about it, and what waits for you.',
     remote: true,
-    input: inputOf([]),
-    run(reader) {
+    input: inputOf([], [], {
+      status: {
+        enum: ['pending', 'pending_approval', 'revived', 'failed'],
+        description: 'Only those of this status.',
+      },
+      ...PAGE_FIELDS,
+    }),
+    output: REVIVALS,
+    run(reader, { status, ...page }: PageInput & { status?: string }) {
       const { revivals, running } = reader.status();
-      return { running, revivals: revivals.map(asJsonObject) };
+      const wanted = revivals.filter((one) => status === undefined || one.status === status);
+      const keyOf = (one: RevivalView): string => `${one.cell_id}/${one.agent_id}`;
+      const { items, ...more } = pageOf(wanted, keyOf, page);
+      return { running, revivals: items.map(asJsonObject), ...more };
     },
   },
   {
@@ -27,7 +40,7 @@ export const revivalReadingVerbs: ReadingVerb[] = [
     summary: 'One of them: the whole story, and the choices.',
     remote: true,
     input: inputOf(['revival']),
-    run(reader, { revival = '' }) {
+    run(reader, { revival = '' }: VerbInput) {
       const view = reader.status();
       return { running: view.running, ...asJsonObject(resolveRevival(view, revival)) };
     },
@@ -40,8 +53,10 @@ export const revivalVerbs: WritingVerb[] = [
     name: 'revivals.approve',
     summary: 'Brings the agent back, or has another one take its task over.',
     remote: true,
+    rights: 'approve',
+    output: ONE_REVIVAL,
     input: inputOf(['revival'], ['choice', 'substitute', 'by']),
-    async run(node, input) {
+    async run(node, input: VerbInput) {
       const { cell_id, agent_id, revival_id } = found(node, input);
       requireHere(node, cell_id);
       await answer(node, { cellId: cell_id, agentId: agent_id }, approval(input, revival_id));
@@ -53,8 +68,11 @@ export const revivalVerbs: WritingVerb[] = [
     name: 'revivals.reject',
     summary: 'Leaves the agent failed; what does not depend on it goes on.',
     remote: true,
+    rights: 'approve',
+    destructive: true,
+    output: ONE_REVIVAL,
     input: inputOf(['revival'], ['by']),
-    async run(node, input) {
+    async run(node, input: VerbInput) {
       const { cell_id, agent_id, revival_id } = found(node, input);
       const event = { type: 'revival.reject', by: byOf(input), ...idOf(revival_id) };
       await answer(node, { cellId: cell_id, agentId: agent_id }, event);
@@ -66,8 +84,9 @@ export const revivalVerbs: WritingVerb[] = [
     name: 'agent.revive',
     summary: 'Brings a failed agent back, whatever its policy.',
     remote: true,
+    rights: 'approve',
     input: inputOf(['agent'], ['choice', 'by']),
-    async run(node, input) {
+    async run(node, input: VerbInput) {
       const { cellId, id: agentId } = resolveMember(node.status(), 'agent', input['agent'] ?? '');
       const { system } = node.kernel;
       if (

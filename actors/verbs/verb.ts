@@ -1,5 +1,6 @@
 /** What a verb is: named, described and checked once, then served by every door (command line, socket, bus). */
 import type { CellContext } from '../../machines/cell-context.ts';
+import type { AgentHealth } from '../../machines/heartbeats.ts';
 import type { JsonObject, JsonValue } from '../../machines/json.ts';
 import type { Invokes } from '../../machines/persisted.ts';
 import type { Instant } from '../clock.ts';
@@ -32,10 +33,17 @@ export interface MissionReader {
   clock(): Instant | undefined;
   /** The health of all agents, where somebody listens to them. */
   health?(): HealthReport | undefined;
+  /** Of one agent; undefined while not all agents are known. Throws NOT_FOUND, AMBIGUOUS_ID, INVALID_ARGUMENT. */
+  agentHealth?(agentId: string, cellId: string | undefined): AgentHealth | undefined;
 }
 
-/** What a door may hand in: checked against `input` before `run` sees it. */
+/** What a door may hand in: checked against `input` before `run` sees it. Most verbs take nothing but texts. */
 export type VerbInput = Record<string, string | undefined>;
+/** What `input` lets through in general; a verb's `run` names the part that its own schema lets through. */
+export type CheckedInput = Record<string, JsonValue | undefined>;
+
+/** `read`: looks. `operate`: works with missions. `approve`: says what only a person decides (P7). */
+export type Rights = 'read' | 'operate' | 'approve';
 
 interface Described {
   /** `cell.pause` */
@@ -44,20 +52,29 @@ interface Described {
   summary: string;
   /** JSON Schema of the input. */
   input: JsonObject;
+  /** JSON Schema of the result, where a door promises one. */
+  output?: JsonObject;
   /** Whether it makes sense from another machine. */
   remote: boolean;
 }
 
 export type ReadingVerb = Described & {
   kind: 'reads';
-  run(reader: MissionReader, input: VerbInput): JsonValue;
+  run(reader: MissionReader, input: CheckedInput): JsonValue;
 };
 export type WritingVerb = Described & {
   kind: 'writes';
+  rights: Exclude<Rights, 'read'>;
+  /** It ends something or takes it away: work that runs, a person's say. */
+  destructive?: true;
+  /** Asked for twice, it is done once. */
+  idempotent?: true;
   /** Resolves when what was asked for is durable. */
-  run(node: MissionNode, input: VerbInput): Promise<JsonValue>;
+  run(node: MissionNode, input: CheckedInput): Promise<JsonValue>;
 };
 export type Verb = ReadingVerb | WritingVerb;
+
+export const rightsOf = (verb: Verb): Rights => (verb.kind === 'reads' ? 'read' : verb.rights);
 
 const MEANINGS = {
   cell: 'cell_id, or its first characters when they name one cell only',
@@ -79,10 +96,14 @@ const MEANINGS = {
   by: 'who asks, for the record',
 } as const;
 
-/** The schema of an input that has these text fields and no other. */
+/**
+ * The schema of an input that has these text fields, those of `more` (schemas of their own, none of them required), and no
+ * other.
+ */
 export function inputOf(
   required: readonly (keyof typeof MEANINGS)[],
   optional: readonly (keyof typeof MEANINGS)[] = [],
+  more: JsonObject = {},
 ): JsonObject {
   const field = (name: keyof typeof MEANINGS): [string, JsonObject] => [
     name,
@@ -92,7 +113,7 @@ export function inputOf(
     type: 'object',
     additionalProperties: false,
     required: [...required],
-    properties: Object.fromEntries([...required, ...optional].map(field)),
+    properties: { ...Object.fromEntries([...required, ...optional].map(field)), ...more },
   };
 }
 

@@ -1,0 +1,66 @@
+/**
+ * The numbers that the parts of a node show of themselves in the status (`parts.nats.outbox.behind`), as metrics: each is
+ * counted once, where it happens, and shown in two forms. A number that is not there, for its part is off or knows it not,
+ * is left out.
+ */
+import { counter, gauge } from '../machines/metrics.ts';
+import type { MetricFamily, Sample } from '../machines/metrics.ts';
+import { isJsonObject } from '../machines/json.ts';
+import type { JsonObject, JsonValue } from '../machines/json.ts';
+
+type Row = [place: string, name: string, help: string];
+
+const COUNTERS: readonly Row[] = [
+  ['nats.reconnects', 'lazarus_nats_reconnects_total', 'Connections to NATS after the first.'],
+  ['nats.outbox.published', 'lazarus_outbox_published_total', 'Events published on the bus.'],
+  ['nats.outbox.gaps', 'lazarus_outbox_gaps_total', 'Times that events were skipped for the bus.'],
+  ['nats.injected.taken', 'lazarus_injected_total', 'Events taken from the bus.'],
+  [
+    'nats.injected.refused',
+    'lazarus_injected_refused_total',
+    'Messages refused, now dead letters.',
+  ],
+  ['redis.heard', 'lazarus_redis_heard_total', 'Messages taken from Redis, in all lives.'],
+  ['redis.refused', 'lazarus_redis_refused_total', 'Messages from Redis that were none of ours.'],
+  ['redis.dropped', 'lazarus_redis_dropped_total', 'Messages from Redis known to be lost.'],
+  ['redis.gaps', 'lazarus_redis_gaps_total', 'Times that messages may have been lost.'],
+  ['redis.duplicates', 'lazarus_redis_duplicates_total', 'Messages that had come before.'],
+];
+
+const GAUGES: readonly Row[] = [
+  ['nats.outbox.behind', 'lazarus_outbox_behind_records', 'Durable records not yet on the bus.'],
+  ['redis.channels.waiting', 'lazarus_redis_waiting_messages', 'Heard and not yet durable.'],
+  ['redis.channels.waiting_bytes', 'lazarus_redis_waiting_bytes', 'Size of these.'],
+  ['inspector.watchers', 'lazarus_inspector_watchers', 'Who watches the actors live.'],
+];
+
+export function partMetrics(parts: JsonObject): MetricFamily[] {
+  const found = (rows: readonly Row[], make: typeof gauge): MetricFamily[] =>
+    rows.flatMap(([place, name, help]) => {
+      const value = at(parts, place);
+      return typeof value === 'number' ? [make(name, help, value)] : [];
+    });
+  return [
+    gauge('lazarus_part_up', 'Parts that are not off, by name: 1 up, 0 down.', states(parts)),
+    ...found(COUNTERS, counter),
+    ...found(GAUGES, gauge),
+  ];
+}
+
+function states(parts: JsonObject): Sample[] {
+  return Object.entries(parts).flatMap(([part, view]) => {
+    const state = isJsonObject(view) ? view['state'] : undefined;
+    if (typeof state !== 'string' || state === 'off') return [];
+    return [{ labels: { part }, value: state === 'up' ? 1 : 0 }];
+  });
+}
+
+function at(value: JsonValue | undefined, place: string): JsonValue | undefined {
+  return place
+    .split('.')
+    .reduce<JsonValue | undefined>(
+      (inside, name) =>
+        isJsonObject(inside) && Object.hasOwn(inside, name) ? inside[name] : undefined,
+      value,
+    );
+}
