@@ -20,6 +20,8 @@ export interface CommittedRecord {
   seq: number;
   at: number;
   event: { type: string } & JsonObject;
+  /** Address of the actor that sent the event; none: a door, an effect, a timer, the system itself, or not known. */
+  source?: string | undefined;
   error: PlainError | undefined;
 }
 

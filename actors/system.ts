@@ -61,6 +61,8 @@ interface SystemEvents {
   /** An actor came to be held, or the node's journal failed (address `node`). */
   held: [string, string];
   released: [string];
+  /** An actor's newest checkpoint was no good, its state was had all the same, and a sound one is written. */
+  mended: [address: string, how: string];
   doubt: [DoubtfulEffect];
 }
 
@@ -70,7 +72,7 @@ export interface SystemOptions {
   epoch: number;
   limits?: Partial<Limits>;
   log: SystemLog;
-  /** Brings a known actor into memory; see recovery.ts. Throws when its state cannot be restored. */
+  /** Brings a known actor into memory; see restorer.ts. Throws when its state cannot be restored. */
   restore: (actor: Actor) => Resident;
   /** An actor that is not known here but has a checkpoint on disk. */
   lookUp: (address: string) => Actor | undefined;
@@ -96,6 +98,8 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
   readonly effects: EffectRunner;
   readonly timers: TimerIndex;
   readonly actors = new Map<string, Actor>();
+  /** Events that became durable in this life. */
+  eventsCommitted = 0;
   readonly #log: SystemLog;
   readonly #restore: (actor: Actor) => Resident;
   readonly #peek: (actor: Actor) => Committed;
@@ -356,6 +360,7 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
         resident.isCommitted = true;
       }
       if (outputs) this.#launch(actor, resident, outputs);
+      if (record) this.eventsCommitted += 1;
       if (record && this.listenerCount('committed') > 0) this.emit('committed', record);
       if (item.error) item.reject?.(item.error);
       else item.resolve?.({ seq: committed?.seq ?? actor.seq });
@@ -423,14 +428,15 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
     const text = originText(origin) + (waits ? ',"b":1' : '');
     const queued = this.#append(actor, `${text},"e":${JSON.stringify(event)}`);
     const { at, up, seq } = queued;
+    const source = origin.s?.[0];
     if (waits) {
       const { epoch: p, limits } = this;
       const record = { a: actor.address, n: seq, p, t: at, u: up, b: 1 as const, e: event };
       keepForLater(actor, { ...record, ...origin }, limits.hardBound);
-      return this.#enqueue(actor, undefined, queued, { resolve, reject, event });
+      return this.#enqueue(actor, undefined, queued, { resolve, reject, event, source });
     }
     remember(resident.state.dedupe, { n: seq, ...origin }, at);
-    this.#applyNow(actor, resident, { ...queued, event, resolve, reject });
+    this.#applyNow(actor, resident, { ...queued, event, source, resolve, reject });
   }
 
   #applyNow(
@@ -442,10 +448,12 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
       at,
       up,
       event,
+      source,
       resolve,
       reject,
     }: Appended & {
       event: { type: string } & JsonObject;
+      source: string | undefined;
       resolve: ((receipt: Receipt) => void) | undefined;
       reject: ((error: Error) => void) | undefined;
     },
@@ -467,7 +475,7 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
       actor,
       resident,
       { lsn, seq, at, up },
-      { resolve, reject, event, outputs: launches },
+      { resolve, reject, event, source, outputs: launches },
     );
     this.#maybeSnapshot(actor, resident);
   }
@@ -594,7 +602,8 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
     this.actors.set(address, actor);
     const launches = this.#route(actor, resident, NO_INVOKES, outputs, seq);
     const event = { type: 'actor.spawned', machine: logic.id };
-    this.#enqueue(actor, resident, queued, { resolve, reject, outputs: launches, event });
+    const more = { resolve, reject, outputs: launches, event, source: s?.[0] };
+    this.#enqueue(actor, resident, queued, more);
   }
 
   #stopActor(
@@ -670,9 +679,9 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
       const { snapshot, invokes } = resident.state;
       committed = { seq, snapshot, invokes };
     }
-    const { event, plain, outputs, resolve, reject, error } = more;
+    const { event, source, plain, outputs, resolve, reject, error } = more;
     const record = event
-      ? { lsn, address: actor.address, seq, at, event, error: plain }
+      ? { lsn, address: actor.address, seq, at, event, source, error: plain }
       : undefined;
     this.#queue.push({ lsn, actor, resident, committed, outputs, record, resolve, reject, error });
   }

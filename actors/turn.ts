@@ -22,6 +22,8 @@ export interface Appended {
 /** What waits for a record's commit. */
 export interface Waiting extends Partial<Pick<Queued, 'outputs' | 'resolve' | 'reject' | 'error'>> {
   event?: { type: string } & JsonObject;
+  /** As in CommittedRecord. */
+  source?: string | undefined;
   plain?: PlainError;
 }
 
