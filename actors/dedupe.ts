@@ -4,12 +4,16 @@
  * D1 Internal senders: exact, for ever, by one high-water mark a sender.
  * D2 Streams (NATS, Redis): exact, by one high-water mark a stream; a stream made anew under the same name starts afresh.
  * D3 Outside ids: for 24 hours and the last 10,000, whichever reaches further back. An id dated before what is still
- *    remembered is refused as too old, for nobody could tell whether it is new.
+ *    remembered is refused as too old, for nobody could tell whether it is new. Never more than 100,000 of them, whatever
+ *    their age: a door that floods an actor with ids must not fill its memory and checkpoints (P8).
  */
 import type { DedupeState } from '../machines/persisted.ts';
 
 export const ID_WINDOW_MS = 24 * 3600 * 1000;
 export const ID_WINDOW_COUNT = 10_000;
+export const ID_WINDOW_MOST = 100_000;
+/** How many are forgotten at once at that bound. */
+const FORGOTTEN_AT_ONCE = 10_000;
 
 export type Verdict = { kind: 'new' } | { kind: 'duplicate'; seq: number } | { kind: 'too_old' };
 
@@ -75,11 +79,20 @@ export class Dedupe {
   }
 
   #forget(now: number): void {
+    if ((this.#ids?.size ?? 0) > ID_WINDOW_MOST) return this.#forgetMany();
     for (const [id, [at]] of this.#ids ?? []) {
       if ((this.#ids?.size ?? 0) <= ID_WINDOW_COUNT || at > now - ID_WINDOW_MS) return;
       this.#ids?.delete(id);
       this.#forgottenUpTo = Math.max(this.#forgottenUpTo, at);
     }
+  }
+
+  /** In a new map: one with so many holes at its front would be slow to look into. */
+  #forgetMany(): void {
+    const ids = [...(this.#ids ?? [])];
+    const [, [at] = [0]] = ids[FORGOTTEN_AT_ONCE - 1] ?? [];
+    this.#forgottenUpTo = Math.max(this.#forgottenUpTo, at);
+    this.#ids = new Map(ids.slice(FORGOTTEN_AT_ONCE));
   }
 
   toJSON(): DedupeState {

@@ -13,6 +13,8 @@ export const agentAddress = (cellId: string, agentId: string): string =>
 /** One revival actor for each agent that ever failed: intensity and futility are counted per agent. */
 export const lazarusAddress = (cellId: string, agentId: string): string =>
   `system/lazarus/${cellId}/${agentId}`;
+/** One actor for each message system that is bridged to, such as `redis`. */
+export const bridgeAddress = (name: string): string => `system/bridge/${name}`;
 
 /** The cell whose folder holds an actor's checkpoints and records. */
 export function homeCell(address: string): string {

