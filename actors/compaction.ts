@@ -6,10 +6,12 @@
  *    its own copy of them (order: checkpoints, copies, index, drop; each step can be repeated after a crash).
  * C2 A cell whose folder takes no copy or no checkpoint keeps its records in the journal and holds nobody else up.
  * C3 Only what has not been copied yet is read again.
+ * C4 Segments that nobody here needs any more stay for the bus, up to `outboxBound` bytes; above that the oldest go (outbox.ts X3).
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Journal } from '../cells/journal.ts';
 import { readSegments } from '../cells/journal-reader.ts';
+import type { SegmentInfo } from '../cells/journal-reader.ts';
 import { cellAddress, homeCell } from '../machines/addresses.ts';
 import type { CopyRecord } from '../machines/persisted.ts';
 import type { Actor } from './actor.ts';
@@ -28,6 +30,8 @@ export interface CompactionOptions {
   journalFolder: string;
   indexFile: string;
   log: SystemLog;
+  /** C4. Default 1 GiB. */
+  outboxBound?: number;
 }
 
 interface Parts {
@@ -51,6 +55,10 @@ export class Compaction {
   readonly #system: ActorSystem;
   #running: Promise<void> | undefined;
   #copied: number;
+  /** The first record that others than we still want. */
+  #wantedFrom: () => number = () => Infinity;
+  /** The first record that is needed here. */
+  #neededFrom = 0;
   /** Cells that have not taken their copy, with the lsn from which it is missing. */
   readonly #behind = new Map<string, number>();
 
@@ -77,14 +85,14 @@ export class Compaction {
   /** Cells with an actor whose state is in the journal alone. What only history lacks does not keep them from moving. */
   unsaved(): Set<string> {
     const cells = new Set<string>();
-    for (const { address, hold, lost, firstDirtyLsn } of this.#system.actors.values())
-      if (hold || lost || firstDirtyLsn > 0) cells.add(homeCell(address));
+    for (const { address, hold, lost, firstDirtyLsn, isUnsound } of this.#system.actors.values())
+      if (hold || lost || isUnsound || firstDirtyLsn > 0) cells.add(homeCell(address));
     return cells;
   }
 
   async #run(upTo: number): Promise<void> {
-    const isBehind = (actor: Actor): boolean =>
-      actor.firstDirtyLsn > 0 && actor.firstDirtyLsn <= upTo && actor.hold === undefined;
+    const isBehind = ({ firstDirtyLsn, isUnsound, hold }: Actor): boolean =>
+      ((firstDirtyLsn > 0 && firstDirtyLsn <= upTo) || isUnsound) && hold === undefined;
     await inParallel([...this.#system.actors.values()].filter(isBehind), WIDTH, (actor) =>
       this.#parts.checkpoints.writeOrKeep(actor),
     );
@@ -94,7 +102,37 @@ export class Compaction {
     await writeNodeIndex(this.#options.indexFile, this.#index(keep));
     this.#parts.uptime.begin = keep;
     await this.#parts.uptime.write();
-    await this.#parts.journal.dropBefore(keep);
+    this.#neededFrom = keep;
+    await this.#parts.journal.dropBefore(
+      Math.max(this.#boundFrom(), Math.min(keep, this.#wantedFrom())),
+    );
+  }
+
+  /** C4. */
+  keepFor(wantedFrom: () => number): void {
+    this.#wantedFrom = wantedFrom;
+  }
+
+  /** Bytes of the journal that are kept for others alone. */
+  bytesForOthers(): number {
+    return this.#forOthers().reduce((sum, { bytes }) => sum + bytes, 0);
+  }
+
+  #forOthers(): SegmentInfo[] {
+    return this.#parts.journal
+      .segments()
+      .filter(({ closed, lastLsn }) => closed && lastLsn < this.#neededFrom);
+  }
+
+  /** C4: what stands before this goes although it is wanted. */
+  #boundFrom(): number {
+    const { outboxBound = 1 << 30 } = this.#options;
+    let bytes = this.bytesForOthers();
+    for (const segment of this.#forOthers()) {
+      if (bytes <= outboxBound) return segment.firstLsn;
+      bytes -= segment.bytes;
+    }
+    return 0;
   }
 
   /** Records that no checkpoint covers (of held actors, of failed writes) or that a folder did not take stay here. */

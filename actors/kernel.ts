@@ -10,6 +10,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { Journal } from '../cells/journal.ts';
 import type { JournalOptions } from '../cells/journal.ts';
 import { RuntimeError } from '../machines/errors.ts';
+import type { Histogram } from '../machines/metrics.ts';
 import { Actor } from './actor.ts';
 import { startClock } from './clock.ts';
 import type { ActorState } from './fold.ts';
@@ -17,10 +18,11 @@ import type { MachineRegistry } from './logic.ts';
 import { judgeLosses } from './loss-accounting.ts';
 import type { LossEvidence } from './loss-accounting.ts';
 import { markLost } from './losses.ts';
-import { findActors, Restorer } from './recovery.ts';
+import { findActors } from './recovery.ts';
 import type { Found } from './recovery.ts';
 import { decodeRecord } from './records.ts';
 import { Reopening } from './reopening.ts';
+import { Restorer } from './restorer.ts';
 import { ActorSystem } from './system.ts';
 import type { Limits, SystemLog } from './system.ts';
 import { Upkeep } from './upkeep.ts';
@@ -67,6 +69,7 @@ export class Kernel {
       journalFolder,
       log: (message, fields) => log.warn(fields, message),
       beforeWake: options.beforeWake ?? (() => undefined),
+      onUnsound: (actor, how) => void this.#renewCheckpoint(actor, how),
     });
     this.system = new ActorSystem({
       registry,
@@ -249,6 +252,16 @@ export class Kernel {
     return this.#journal?.committedLsn ?? 0;
   }
 
+  /** In seconds, of the commits of this life; undefined before it is open. */
+  syncTimes(): Histogram | undefined {
+    return this.#journal?.syncTimes;
+  }
+
+  /** Records from there on stay in the journal, up to a bound, though the actors need them no more (outbox.ts). */
+  keepFor(wantedFrom: () => number): void {
+    this.#upkeep.keepFor(wantedFrom);
+  }
+
   /** Bytes the journal occupies. */
   journalBytes(): number {
     return this.#upkeep.journalBytes();
@@ -301,6 +314,21 @@ export class Kernel {
   get #upkeep(): Upkeep {
     if (this.#parts === undefined) throw new Error('the kernel is not open yet');
     return this.#parts.upkeep;
+  }
+
+  /** At once, for the records that gave the state are not kept for ever. A stop does it for those that are left (K2). */
+  async #renewCheckpoint(actor: Actor, how: string): Promise<void> {
+    const { address } = actor;
+    await nextTurn();
+    if (this.#closed) return;
+    try {
+      this.system.wake(actor);
+      await this.#upkeep.checkpoint(actor);
+      this.system.emit('mended', address, how);
+    } catch (error) {
+      const fields = { address, error: String(error) };
+      this.#options.log.warn(fields, 'a damaged checkpoint is not written anew yet');
+    }
   }
 
   #tryWake(actor: Actor): void {

@@ -26,6 +26,7 @@ import { mergeConfig } from '../machines/daemon-config.ts';
 import type { EffectiveConfig } from '../machines/daemon-config.ts';
 import { RuntimeError } from '../machines/errors.ts';
 import type { JsonObject } from '../machines/json.ts';
+import type { MetricFamily } from '../machines/metrics.ts';
 import { bindAgentEffects } from './agent.actor.ts';
 import { bindCellEffects } from './cell.actor.ts';
 import { CellDoor } from './cell-door.ts';
@@ -40,6 +41,7 @@ import { Kernel } from './kernel.ts';
 import type { KernelOptions } from './kernel.ts';
 import { bindLazarusEffects } from './lazarus.actor.ts';
 import { LiveWorkers } from './live-workers.ts';
+import { Mendings } from './mendings.ts';
 import { MissionLog } from './mission-log.ts';
 import { reportFailures } from './failure-reports.ts';
 import { RevivalDoor } from './revival-door.ts';
@@ -54,10 +56,11 @@ import { RunningConfig } from './running-config.ts';
 import type { Taken } from './running-config.ts';
 import { buildStatus } from './status.ts';
 import type { StatusView } from './status.ts';
-import type { CommittedRecord, SystemLog } from './system.ts';
+import type { ActorSystem, CommittedRecord, SystemLog } from './system.ts';
 import { uncleanCells } from './unclean-cells.ts';
 import { WorkerPool } from './worker-pool.ts';
-import type { WorkerCounts } from './worker-pool.ts';
+import type { WorkerCounts, WorkerPoolOptions } from './worker-pool.ts';
+import { hostCompileCache } from './worker-spawn.ts';
 
 export { machineRegistry };
 
@@ -73,6 +76,8 @@ export interface NodeOptions {
   drainMs?: number;
   rescanMs?: number;
   kernel?: Partial<KernelOptions>;
+  /** How workers are started, instead of what the defaults and the configuration say. */
+  workers?: Partial<Pick<WorkerPoolOptions, 'maxStarts' | 'maxWorkers' | 'standby'>>;
   /** Opens the ways by which the world reaches this node, before it says in node.json that it accepts work. */
   openDoors?: (node: MissionNode) => Promise<OpenDoor[]>;
 }
@@ -81,10 +86,16 @@ export interface NodeOptions {
 export interface OpenDoor {
   /** What node.json says of it: `{"control": "<path of the socket>"}`. */
   nodeFile: JsonObject;
+  /** What the status says of it under `parts`, by name: `{"nats": {"state": "up", ...}}`. */
+  parts?: () => JsonObject;
+  /** What `/metrics` shows of it beside the numbers of `parts` (part-metrics.ts). */
+  metrics?: () => MetricFamily[];
   close(): Promise<void>;
 }
 
 const DRAIN_MS = 10_000;
+/** Held actors that the status names one by one. */
+const MAX_HELD = 1000;
 
 export class MissionNode {
   readonly layout: MissionsLayout;
@@ -97,6 +108,7 @@ export class MissionNode {
   readonly door: CellDoor;
   readonly projector: Projector;
   readonly health: NodeHealth;
+  readonly revivalLedger: RevivalLedger;
   /** What moves of cells need; call them through `move`. */
   readonly moves: MovesHost;
   readonly #options: NodeOptions;
@@ -108,6 +120,7 @@ export class MissionNode {
   readonly #watcher: MissionsWatcher;
   readonly #errorFiles: ErrorFiles;
   readonly #missionLog: MissionLog;
+  readonly #mendings: Mendings;
   readonly #config: RunningConfig;
   readonly #daemonPolicies: DaemonPolicies;
   #scanned: Promise<void> = Promise.resolve();
@@ -137,6 +150,7 @@ export class MissionNode {
     this.#config = parts.config;
     this.#daemonPolicies = parts.daemonPolicies;
     this.layout = parts.layout;
+    this.revivalLedger = new RevivalLedger(parts.layout.revivalLedger);
     this.nodeId = parts.nodeId;
     this.kernel = parts.kernel;
     this.places = parts.places;
@@ -146,11 +160,13 @@ export class MissionNode {
     this.#pool = new WorkerPool({
       nodeId,
       log,
-      compileCacheDir: join(layout.own, 'compile-cache'),
+      compileCacheDir: hostCompileCache() ?? join(layout.own, 'compile-cache'), // the host's is warm on a new folder too
       standby: this.config.values.standby_workers,
+      ...options.workers,
     });
     this.#errorFiles = new ErrorFiles({ log });
     this.#missionLog = new MissionLog(places, log);
+    this.#mendings = new Mendings(system, (mending) => this.#missionLog.mended(mending));
     this.door = new CellDoor({
       kernel,
       places,
@@ -289,7 +305,10 @@ export class MissionNode {
         folderOf: (cellId) => this.places.folderOf(cellId),
         inDoubt: () => system.inDoubt(),
         heldFolders: () => this.door.refused(),
+        mended: () => this.#mendings.list(),
+        clock: () => system.clock.now(),
         config: () => this.configView(),
+        parts: () => this.parts(),
       },
       {
         state: system.failure ? 'held: journal' : this.#stopping ? 'stopping' : 'running',
@@ -302,14 +321,29 @@ export class MissionNode {
         journal_bytes: this.kernel.journalBytes(),
         committed_lsn: this.kernel.committedLsn(),
         actors: system.actors.size,
+        held_actors: heldActors(system),
         workers: { ...this.workerCounts(), trees_ended_by: treeMeans() },
         ...(system.failure ? { reason: system.failure.message } : {}),
       },
     );
   }
 
+  /** What joins the node to the world, by name, as its doors show it. */
+  parts(): JsonObject {
+    return Object.assign({}, ...this.#doors.map(({ parts }) => parts?.() ?? {})) as JsonObject;
+  }
+
+  /** What the open doors have to tell in numbers, beside their `parts`. */
+  doorMetrics(): MetricFamily[] {
+    return this.#doors.flatMap(({ metrics }) => metrics?.() ?? []);
+  }
+
   workerCounts(): WorkerCounts {
     return this.#pool.counts();
+  }
+
+  get version(): string {
+    return this.#options.version;
   }
 
   /** Why no work is taken at present; undefined while it is. */
@@ -436,7 +470,7 @@ export class MissionNode {
     bindCellEffects(effects, { nodeId, places });
     const { system } = this.kernel;
     bindLazarusEffects(effects, {
-      ledger: new RevivalLedger(this.layout.revivalLedger),
+      ledger: this.revivalLedger,
       files: this.#revivalDoor.files,
       release: ({ cellId, agentId }) => system.release(agentAddress(cellId, agentId)),
       rollBack: (agent) => rollBackAgent(system, this.#store, agent),
@@ -521,6 +555,14 @@ export class MissionNode {
       what: 'node-file',
     });
   }
+}
+
+/** For `fsck`, which cannot know it from the files. More than these are no help to anybody (P8). */
+function heldActors({ actors }: ActorSystem): { address: string; code: string; reason: string }[] {
+  const held: { address: string; code: string; reason: string }[] = [];
+  for (const { address, hold } of actors.values())
+    if (hold && held.length < MAX_HELD) held.push({ address, ...hold });
+  return held;
 }
 
 async function endEarlierLife(nodeId: string, log: SystemLog): Promise<void> {

@@ -18,6 +18,7 @@ import type { JsonValue } from '../machines/json.ts';
 import type { LazarusContext } from '../machines/lazarus-context.ts';
 import { cellStatus } from '../machines/projection.ts';
 import type { DoubtfulEffect } from './effects.ts';
+import type { Mending } from './mendings.ts';
 import { ofAbsentCell, overruled, revivalView } from './revival-view.ts';
 import type { RevivalView } from './revival-view.ts';
 
@@ -37,8 +38,14 @@ export interface StateSource {
   folderOf(cellId: string): string | undefined;
   inDoubt(): DoubtfulEffect[];
   heldFolders(): { folder: string; reason: string }[];
+  /** What the running node found damaged and mended. */
+  mended?(): Mending[];
+  /** Now; absent: no node runs. */
+  clock?(): { at: number; up: number };
   /** What the daemon was told; absent: nobody knows. */
   config?(): Record<string, JsonValue>;
+  /** What joins the node to the world, by name, each with its `state`; what is not named is off (P10). */
+  parts?(): Record<string, JsonValue>;
 }
 
 export interface NodeInfo {
@@ -105,6 +112,8 @@ export interface StatusView {
   parts: Record<string, JsonValue>;
   cells: CellStatusView[];
   held: { what: string; reason: string }[];
+  /** Damage on disk that the running node mended by itself: somebody should look at the disk. */
+  mended: Mending[];
   revivals: RevivalView[];
   /** How many, in all cells. */
   agents: number;
@@ -117,6 +126,7 @@ export function buildStatus(source: StateSource, node: NodeInfo): StatusView {
   const cases: { lazarus: LazarusContext; view: RevivalView }[] = [];
   const held = source.heldFolders().map(({ folder, reason }) => ({ what: folder, reason }));
   const contexts = new Map<string, CellContext>();
+  const clock = source.clock?.();
   for (const address of source.addresses()) {
     const [kind, first = '', second] = address.split('/');
     const isCell = kind === 'cell' && second === undefined && first !== SYSTEM_CELL_ID;
@@ -127,7 +137,8 @@ export function buildStatus(source: StateSource, node: NodeInfo): StatusView {
     else if (isCell) contexts.set(first, found.context as CellContext);
     else if (isLazarus) {
       const lazarus = found.context as LazarusContext;
-      if (lazarus.count > 0) cases.push({ lazarus, view: revivalView(lazarus, found.state) });
+      if (lazarus.count > 0)
+        cases.push({ lazarus, view: revivalView(lazarus, found.state, clock) });
     }
   }
   const lost = new Map(
@@ -144,9 +155,10 @@ export function buildStatus(source: StateSource, node: NodeInfo): StatusView {
     running: node.state !== 'stopped' && node.state !== 'starting',
     node,
     config: source.config?.() ?? {},
-    parts: { nats: { state: 'off' }, redis: { state: 'off' }, llm: [] },
+    parts: { nats: { state: 'off' }, redis: { state: 'off' }, llm: [], ...source.parts?.() },
     cells,
     held,
+    mended: source.mended?.() ?? [],
     revivals,
     agents: cells.reduce((count, cell) => count + cell.agents.length, 0),
     pending_revivals: revivals.filter(({ status }) => status === 'pending_approval').length,

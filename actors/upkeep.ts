@@ -16,6 +16,8 @@ import type { ActorSystem } from './system.ts';
 import type { UptimeFile } from './uptime-file.ts';
 
 export interface UpkeepOptions extends CompactionOptions {
+  /** Between two rounds, ms. Default 5000. */
+  upkeepMs?: number;
   /** Default 1 GiB. */
   journalBound?: number;
   /** An actor idle for so long leaves memory, ms. Default 60,000; Infinity: never. */
@@ -32,8 +34,6 @@ interface Parts {
   /** Records up to this lsn are in the copies of all cells. */
   copied: number;
 }
-
-const UPKEEP_MS = 5000;
 
 export class Upkeep {
   readonly #options: UpkeepOptions;
@@ -56,7 +56,8 @@ export class Upkeep {
   }
 
   start(): void {
-    this.#timer = setInterval(() => void this.#keepUp(), UPKEEP_MS).unref();
+    const { upkeepMs = 5000 } = this.#options;
+    this.#timer = setInterval(() => void this.#keepUp(), upkeepMs).unref();
   }
 
   stop(): void {
@@ -92,6 +93,11 @@ export class Upkeep {
   /** Bytes the journal occupies. */
   journalBytes(): number {
     return this.#journal.segments().reduce((sum, { bytes }) => sum + bytes, 0);
+  }
+
+  /** See Compaction, C4. */
+  keepFor(wantedFrom: () => number): void {
+    this.#compaction.keepFor(wantedFrom);
   }
 
   checkpoint(actor: Actor): Promise<void> {
@@ -130,7 +136,7 @@ export class Upkeep {
   /** U1. */
   #boundJournal(): void {
     const { journalBound = 1 << 30 } = this.#options;
-    const bytes = this.journalBytes();
+    const bytes = this.journalBytes() - this.#compaction.bytesForOthers();
     this.#system.closeDoors(
       bytes > journalBound
         ? `the journal has ${bytes} bytes, above its bound of ${journalBound}; checkpoints have to catch up`

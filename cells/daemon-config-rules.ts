@@ -1,8 +1,9 @@
 /** What a JSON Schema cannot say of the daemon's configuration in words that people can act on. */
 import { DEFAULT_POLICIES } from '../machines/mission.ts';
-import { LOG_LEVELS, httpAddress, isAtTop } from '../machines/daemon-config.ts';
+import { LOG_LEVELS, httpAddress, isAtTop, isNatsPlace } from '../machines/daemon-config.ts';
 import { isJsonObject } from '../machines/json.ts';
 import type { JsonObject, JsonValue } from '../machines/json.ts';
+import { redisPlace } from '../machines/redis-url.ts';
 import type { Finding } from './explain.ts';
 import { describe, toPointer } from './parse-json.ts';
 
@@ -13,6 +14,8 @@ export function ruleProblems(content: JsonObject): Finding[] {
     ...contradictions(content),
     ...levelProblem(content['log_level']),
     ...httpProblem(content['http']),
+    ...natsProblem(content['nats']),
+    ...redisProblem(content['redis_url']),
     ...pathProblem(content['missions_path']),
     ...gatewayProblems(content['gateways']),
   ];
@@ -63,6 +66,28 @@ function httpProblem(http: JsonValue | undefined): Finding[] {
       pointer: '/http',
       message: `http is ${describe(http)}; it must be HOST:PORT with a port from 0 to 65535, or "off"`,
       fix: 'Write for example "127.0.0.1:8080".',
+    },
+  ];
+}
+
+function natsProblem(nats: JsonValue | undefined): Finding[] {
+  if (typeof nats !== 'string' || isNatsPlace(nats)) return [];
+  return [
+    {
+      pointer: '/nats',
+      message: 'nats must be embedded, off, or the URL of a server', // it may hold a password: not shown
+      fix: 'Write for example "nats://127.0.0.1:4222".',
+    },
+  ];
+}
+
+function redisProblem(url: JsonValue | undefined): Finding[] {
+  if (typeof url !== 'string' || url === 'off' || redisPlace(url) !== undefined) return [];
+  return [
+    {
+      pointer: '/redis_url',
+      message: 'redis_url must be the URL of a Redis server, or off', // not quoted: it may hold a password
+      fix: 'Write for example "redis://127.0.0.1:6379".',
     },
   ];
 }

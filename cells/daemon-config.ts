@@ -30,7 +30,11 @@ export const VARIABLES: Readonly<Partial<Record<ConfigKey, string>>> = {
   log_level: 'LAZARUS_LOG_LEVEL',
   standby_workers: 'LAZARUS_STANDBY_WORKERS',
   http: 'LAZARUS_HTTP',
+  inspector: 'LAZARUS_INSPECTOR',
+  nats: 'NATS_URL',
+  redis_url: 'REDIS_URL',
   remote_commands: 'LAZARUS_REMOTE_COMMANDS',
+  mcp_approvals: 'LAZARUS_MCP_APPROVALS',
   ask_expires: 'LAZARUS_ASK_EXPIRES',
 };
 
@@ -125,7 +129,7 @@ async function checkedTexts(settings: readonly TextSetting[]): Promise<ConfigLay
     if (key !== 'missions_path') {
       const problem = (await problemsOf({ [key]: value }, ''))[0];
       if (problem)
-        throw new RuntimeError(`${origin.name} is '${text.slice(0, 60)}': ${problem.message}`, {
+        throw new RuntimeError(`${origin.name}${shown(key, text)}: ${problem.message}`, {
           code: 'INVALID_ARGUMENT',
           hint: problem.fix,
         });
@@ -135,6 +139,10 @@ async function checkedTexts(settings: readonly TextSetting[]): Promise<ConfigLay
   }
   return layer;
 }
+
+/** What may hold a password is not quoted. */
+const shown = (key: ConfigKey, text: string): string =>
+  key === 'redis_url' || key === 'nats' ? '' : ` is '${text.slice(0, 60)}'`;
 
 /** D2. What of a file's place others can write to: the file or its folder. Null: nothing, or there is no file. */
 export function othersMayWrite(file: string): string | null {

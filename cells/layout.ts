@@ -28,6 +28,10 @@ export interface MissionsLayout {
   node: string;
   /** What whoever calls the HTTP gateway must show (mode 0600). */
   httpToken: string;
+  /** The server of the bus that is our own: configuration, store and credentials. */
+  nats: string;
+  /** How far the journal is on the bus. */
+  outbox: string;
   /** The health report of the last poll. */
   health: string;
   /** Ids that registered themselves by a heartbeat. */
@@ -50,6 +54,8 @@ export function missionsLayout(missionsDir: string): MissionsLayout {
     nodeId: join(own, 'node-id'),
     node: join(own, 'node.json'),
     httpToken: join(own, 'http-token'),
+    nats: join(own, 'nats'),
+    outbox: join(own, 'outbox.json'),
     health: join(own, 'health.json'),
     guests: join(own, 'guests.json'),
     index: join(own, 'index.json'),

@@ -18,6 +18,9 @@ export interface ConfigFlags {
   config?: string;
   missions?: string;
   http?: string;
+  inspector?: string;
+  nats?: string;
+  redis?: string;
   logLevel?: string;
 }
 
@@ -32,6 +35,9 @@ export function configSource(flags: ConfigFlags): ConfigSource {
   const options: ConfigOptions = {
     ...(flags.missions && { missions_path: { value: flags.missions, option: '--missions' } }),
     ...(flags.http && { http: { value: flags.http, option: '--http' } }),
+    ...(flags.inspector && { inspector: { value: flags.inspector, option: '--inspector' } }),
+    ...(flags.nats && { nats: { value: flags.nats, option: '--nats' } }),
+    ...(flags.redis && { redis_url: { value: flags.redis, option: '--redis' } }),
     ...(flags.logLevel && { log_level: { value: flags.logLevel, option: '--log-level' } }),
   };
   return { place, load: () => loadConfig(place, process.env, options) };

@@ -47,8 +47,13 @@ export async function demo({ stay, missions: option, json }: DemoOptions): Promi
   try {
     view.note(`missions folder: ${missions.dir} (${missions.because})`);
     if (!isShow) view.note('it holds missions already: they run, and the demo is not added');
+    if (stay) await getBus(view, signal);
     // What is shown must not depend on how this user's own daemon is configured; what stays up is that daemon.
-    node = await NodeProcess.start(missions, signal, stay ? [] : ['--config', 'none']);
+    node = await NodeProcess.start(
+      missions,
+      signal,
+      stay ? [] : ['--config', 'none', '--nats', 'off'],
+    );
     view.note(`a node runs on it, pid ${node.pid}`);
     const stage = { missions: missions.dir, template: TEMPLATE, node, view, signal };
     if (isShow) {
@@ -68,6 +73,13 @@ export async function demo({ stay, missions: option, json }: DemoOptions): Promi
   }
   view.note('the node has stopped; everything is on disk');
   return verified ? 0 : 1;
+}
+
+/** Throws the signal's reason. */
+async function getBus(view: LiveView, signal: AbortSignal): Promise<void> {
+  const { setUpBus } = await import('./set-up-bus.ts');
+  await setUpBus((line) => view.note(line), { signal });
+  signal.throwIfAborted();
 }
 
 function ownFolder(): Missions {

@@ -24,6 +24,10 @@ const ENTRIES: Record<string, Entry> = {
     summary: 'What runs, what is stuck and why, what waits for you.',
     load: () => import('./status.ts'),
   },
+  health: {
+    summary: 'Which agents are well: the health report, with its summary.',
+    load: () => import('./health.ts'),
+  },
   cell: {
     summary: 'Create, list, show, pause, resume, cancel, export, import, validate missions.',
     load: () => import('./cell.ts'),
@@ -41,6 +45,10 @@ const ENTRIES: Record<string, Entry> = {
     summary: 'Failed agents: what Lazarus does about them, what it asks you.',
     load: () => import('./revivals.ts'),
   },
+  inspect: {
+    summary: 'Watch every actor live, in a browser.',
+    load: () => import('./inspect.ts'),
+  },
   logs: { summary: 'What happened, for people.', load: () => import('./logs.ts') },
   events: { summary: 'What happened, record by record.', load: () => import('./events.ts') },
   config: {
@@ -50,6 +58,10 @@ const ENTRIES: Record<string, Entry> = {
   doctor: {
     summary: 'What this host can do, what is missing, and the command that mends it.',
     load: () => import('./doctor.ts'),
+  },
+  mcp: {
+    summary: 'Serves the missions to an MCP client over standard input and output.',
+    load: () => import('./mcp.ts'),
   },
   why: {
     summary: 'Why something is as it is, what comes next, what it needs from you.',

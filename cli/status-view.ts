@@ -6,6 +6,7 @@ import type {
   StatusView,
   TaskStatusView,
 } from '../actors/status.ts';
+import { isJsonObject } from '../machines/json.ts';
 import { nextOf } from './revivals.ts';
 import { bar, brief, paint, span, table } from './terminal.ts';
 
@@ -15,7 +16,13 @@ const MAX_TABLES = 20;
 const MAX_ROWS = 20;
 
 export function statusLines(view: StatusView): string[] {
-  return [...headLines(view), ...waitingLines(view), ...workingLines(view), ...cellsLines(view)];
+  return [
+    ...headLines(view),
+    ...waitingLines(view),
+    ...workingLines(view),
+    ...mendedLines(view),
+    ...cellsLines(view),
+  ];
 }
 
 function headLines({ node, parts, config }: StatusView): string[] {
@@ -41,6 +48,11 @@ function headLines({ node, parts, config }: StatusView): string[] {
     return `${name} ${(state || (part as { state?: string }).state) ?? ''}`;
   });
   if (node.state !== 'stopped') lines.push(paint('dim', `  ${missing.join(' · ')}`));
+  for (const [name, part] of Object.entries(parts)) {
+    const { state, reason } = isJsonObject(part) ? part : {};
+    if (state === 'down' && typeof reason === 'string')
+      lines.push(paint('yellow', `  ${name} is down: ${brief(reason, 200)}`));
+  }
   return lines;
 }
 
@@ -125,6 +137,20 @@ function workingLines(view: StatusView): string[] {
     ...(open.length > MAX_ROWS
       ? [`  and ${open.length - MAX_ROWS} more: \`lazarus revivals list\``]
       : []),
+  ];
+}
+
+/** Damage that cost nothing: a sign that the disk should be looked at. A node of an older build says nothing of it. */
+function mendedLines({ mended = [] }: Partial<StatusView>): string[] {
+  if (mended.length === 0) return [];
+  const shown = mended.slice(-MAX_ROWS);
+  return [
+    '',
+    paint('bold', `Damaged on disk, and mended (${mended.length})`),
+    ...table(
+      ['', ''],
+      shown.map(({ what, how }) => [paint('yellow', brief(what, 90)), brief(how, 100)]),
+    ).slice(1),
   ];
 }
 

@@ -6,6 +6,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { controlSocketPath } from '../bus/control-socket.ts';
 import { openControlDoor } from '../actors/control-door.ts';
 import { openHttpDoor } from '../actors/http-door.ts';
+import type { HttpDoor } from '../actors/http-door.ts';
+import { openNatsDoor } from '../actors/nats-door.ts';
+import { openInspectorDoor } from '../actors/inspector-door.ts';
 import { describeEvent } from '../actors/mission-log.ts';
 import { MissionNode } from '../actors/node.ts';
 import type { OpenDoor } from '../actors/node.ts';
@@ -38,6 +41,9 @@ export function command(): Command {
   )
     .option(...CONFIG_OPTION)
     .option('--http <address>', 'HOST:PORT of the HTTP gateway, or off (default: 127.0.0.1:8080)')
+    .option('--inspector <who>', 'who may watch: on (this machine), off, network (default: on)')
+    .option('--redis <url>', 'Redis server that is bridged to, or off (default: off)')
+    .option('--nats <place>', 'embedded, off, or the URL of a server (default: embedded)')
     .option('--log-level <level>', `one of ${LEVEL_NAMES} (default: info)`);
   return act<ConfigFlags>(up, async (_args, flags) => {
     const source = configSource(flags);
@@ -117,10 +123,19 @@ async function openDoors(
   const doors: OpenDoor[] = [];
   const address = httpAddress(config.values.http);
   try {
-    if (address !== undefined && address !== 'off')
-      doors.push(
-        await openHttpDoor(node, { ...address, isAskedFor: isAskedFor(config, 'http'), log }),
-      );
+    let http: HttpDoor | undefined;
+    if (address !== undefined && address !== 'off') {
+      http = await openHttpDoor(node, { ...address, isAskedFor: isAskedFor(config, 'http'), log });
+      doors.push(http);
+    }
+    doors.push(openInspectorDoor(node, { mode: config.values.inspector, http, log }));
+    const { redis_url: redisUrl } = config.values;
+    if (redisUrl !== 'off') {
+      const { openRedisDoor } = await import('../actors/redis-door.ts'); // most nodes need none of it
+      doors.push(await openRedisDoor(node, { url: redisUrl, log }));
+    }
+    const { nats, nats_options: natsOptions } = config.values;
+    doors.push(await openNatsDoor(node, { nats, options: natsOptions, log }));
     doors.push(await openControlDoor(node, log));
     return doors;
   } catch (error) {

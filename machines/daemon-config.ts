@@ -30,10 +30,32 @@ export interface DaemonConfig {
   standby_workers: number;
   /** `HOST:PORT` or `off`. */
   http: string;
+  /** Who may watch on the gateway: this machine, nobody, or whoever reaches the gateway and has the token. */
+  inspector: InspectorMode;
+  /** `embedded`: a server of our own on loopback; `off`; or the URL of one that runs. */
+  nats: string;
+  nats_options: NatsOptions;
+  /** The Redis server that is bridged to: `redis://...`, `rediss://...`, or `off`. May hold a password. */
+  redis_url: string;
   /** Whether commands (`steps`, `run`) may come in by the network. */
   remote_commands: boolean;
+  /** Whether MCP clients that come by HTTP may decide what people decide. */
+  mcp_approvals: boolean;
   /** Seconds after which a revival request that nobody answered expires. */
   ask_expires: number;
+}
+
+export type InspectorMode = 'on' | 'off' | 'network';
+
+/** Absolute paths of files. */
+export interface NatsOptions {
+  /** A `.creds` file of NATS, or one line: `user:password`, or a token. */
+  credentials_file?: string;
+  ca_file?: string;
+  cert_file?: string;
+  key_file?: string;
+  /** Name under which the NATS CLI finds the server; false: it is not told. */
+  context?: string | false;
 }
 
 const AT_TOP = ['auto_revive', 'max_retries', 'ask_expires'] as const;
@@ -76,7 +98,12 @@ const DEFAULTS: Record<ConfigKey, JsonValue> = {
   restart: { ...DEFAULT_RESTART },
   standby_workers: 2,
   http: '127.0.0.1:8080',
+  inspector: 'on',
+  nats: 'embedded',
+  nats_options: {},
+  redis_url: 'off',
   remote_commands: false,
+  mcp_approvals: false,
   ask_expires: DEFAULT_POLICIES.ask_expires,
   'policies.revive_timeout': DEFAULT_POLICIES.revive_timeout,
   'policies.substitute_agents': DEFAULT_POLICIES.substitute_agents,
@@ -91,7 +118,14 @@ const DEFAULTS: Record<ConfigKey, JsonValue> = {
 export const CONFIG_KEYS = Object.keys(DEFAULTS) as ConfigKey[];
 
 /** Settings that a running node cannot take over. */
-export const NEEDS_RESTART: readonly ConfigKey[] = ['missions_path', 'http'];
+export const NEEDS_RESTART: readonly ConfigKey[] = [
+  'missions_path',
+  'http',
+  'inspector',
+  'nats',
+  'nats_options',
+  'redis_url',
+];
 
 /** Names of Python's logging, which older configurations have, and pino's own; to pino's. */
 export const LOG_LEVELS: Readonly<Record<string, string>> = {
@@ -169,6 +203,15 @@ export function httpAddress(text: string): { host: string; port: number } | 'off
   const host = match?.[1] ?? match?.[2];
   const port = Number(match?.[3]);
   return host === undefined || port > 65_535 ? undefined : { host, port };
+}
+
+/** Whether this is `embedded`, `off` or one or more addresses of NATS servers, separated by commas. */
+export function isNatsPlace(text: string): boolean {
+  if (text === 'embedded' || text === 'off') return true;
+  return text.split(',').every((one) => {
+    const url = URL.parse(one.trim());
+    return url !== null && ['nats:', 'tls:'].includes(url.protocol) && url.hostname !== '';
+  });
 }
 
 /** Whether somebody wants exactly this value: one that equals the default (`config init` writes those) is not insisted on. */

@@ -6,6 +6,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import type { ActorStore } from '../../actors/store.ts';
 import type { Kernel } from '../../actors/kernel.ts';
 import { isSnapshotLine } from '../../actors/records.ts';
+import { readSegments } from '../../cells/journal-reader.ts';
 import { readCellCopy } from '../../cells/journal-copy.ts';
 import { counterAddress, folderStore, homeCell, openKernel } from '../support/kernel.ts';
 import type { KernelFixture } from '../support/kernel.ts';
@@ -72,6 +73,39 @@ test('each record is copied once, though a held actor keeps every segment', asyn
   await f.kernel.compact();
   expect(new Set(copied).size).toBe(copied.length);
   rmSync(folder, { recursive: true });
+});
+
+describe('segments that only the bus still wants', () => {
+  const firstLsn = ({ folder }: KernelFixture): number =>
+    [...readSegments(join(folder, 'journal'))][0]?.lsn ?? 0;
+  const work = async (f: KernelFixture): Promise<void> => {
+    for (let n = 0; n < 120; n += 1) await add(f.kernel, A, 1);
+    await f.kernel.compact();
+  };
+
+  test('stay until it has taken them', async () => {
+    const f = await open({ segmentBytes: 4096 });
+    let wanted = 1;
+    f.kernel.keepFor(() => wanted);
+    await work(f);
+    expect(firstLsn(f)).toBe(1);
+    wanted = f.kernel.committedLsn();
+    await work(f);
+    expect(firstLsn(f)).toBeGreaterThan(1);
+  });
+
+  test('go, the oldest first, when they are more than the bound', async () => {
+    const f = await open({ segmentBytes: 4096, outboxBound: 8192 });
+    f.kernel.keepFor(() => 1);
+    await work(f);
+    await work(f);
+    const first = firstLsn(f);
+    expect(first).toBeGreaterThan(1);
+    expect(first).toBeLessThan(f.kernel.committedLsn() - 20);
+    expect(total(f.kernel, A)).toBe(240);
+    await f.reopen('crash');
+    expect(total(f.kernel, A)).toBe(240);
+  });
 });
 
 test('a cell that takes no copy for a while gets all of it later, and its neighbour does not wait', async () => {

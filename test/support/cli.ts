@@ -5,6 +5,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { onTestFinished } from 'vitest';
+import { callVerb } from '../../bus/control-client.ts';
 import { eventually } from './eventually.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
@@ -28,7 +29,10 @@ export function missionsFolder(): string {
 
 function start(args: string[], options: { ipc?: boolean } = {}): ChildProcess {
   const { LAZARUS_MISSIONS: _, ...inherited } = process.env;
-  const env = { ...inherited, LAZARUS_CONFIG: 'none' };
+  // The contexts of the NATS CLI are no business of a test's.
+  const config = mkdtempSync(join(tmpdir(), 'lazarus-xdg-'));
+  onTestFinished(() => rmSync(config, { recursive: true, force: true, maxRetries: 3 }));
+  const env = { ...inherited, LAZARUS_CONFIG: 'none', XDG_CONFIG_HOME: config };
   const child = spawn(process.execPath, [LAZARUS, ...args], {
     env: { ...env, NO_COLOR: '1', ...(options.ipc ? { LAZARUS_LAUNCHED: '1' } : {}) },
     stdio: ['ignore', 'pipe', 'pipe', ...(options.ipc ? (['ipc'] as const) : [])],
@@ -40,6 +44,24 @@ function start(args: string[], options: { ipc?: boolean } = {}): ChildProcess {
 /** Runs a verb to its end. */
 export function lazarus(missions: string | null, ...args: string[]): Promise<Ended> {
   return ended(start([...args, ...(missions === null ? [] : ['--missions', missions])]));
+}
+
+/** What a running node says, with no process for the question: to wait for what a verb is then asked about. */
+export async function statusAt<T = Record<string, unknown>>(missions: string): Promise<T> {
+  const { control } = JSON.parse(readFileSync(nodeFileOf(missions), 'utf8')) as { control: string };
+  return (await callVerb(control, 'status', {})) as T;
+}
+
+/** Until the file of the only mission says so. */
+export async function cellIs(missions: string, cellId: string, status: string): Promise<void> {
+  await eventually(
+    () => {
+      const text = readFileSync(join(missions, cellId, 'cell.json'), 'utf8');
+      const said = (JSON.parse(text) as { status: string }).status;
+      if (said !== status) throw new Error(`${cellId} is ${said}`);
+    },
+    { timeoutMs: 20_000 },
+  );
 }
 
 /** Collects what a process says until it ends. */

@@ -1,0 +1,182 @@
+/**
+ * A Redis stream to NATS through the whole node (read, normalised, journaled, acknowledged after the commit, published from
+ * the journal) against a bare loop with the same acknowledgements and ids: XREADGROUP, one line an entry appended and synced,
+ * published with an id each and the last of a run acknowledged by the server, XACK. Each on a nats-server of its own.
+ */
+import { closeSync, fdatasync, openSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { connect, headers as newHeaders } from 'nats';
+import type { NatsConnection } from 'nats';
+import { openNatsDoor } from '../../actors/nats-door.ts';
+import { MissionNode } from '../../actors/node.ts';
+import { openRedisDoor } from '../../actors/redis-door.ts';
+import { findNatsServer, NatsServer } from '../../bus/nats-server.ts';
+import { connectRedis } from '../../bus/redis.ts';
+import { flood, openRedis } from '../../test/support/redis-process.ts';
+import type { RedisServer } from '../../test/support/redis-process.ts';
+import { alternate, perSecond, pooledRate, spread, target } from '../harness.ts';
+import type { Bench, Count, Row } from '../harness.ts';
+import { profiled } from '../profile.ts';
+import { silent } from '../support/kernel.ts';
+
+const GROUP = 'lazarus';
+const AT_ONCE = 512;
+const PATIENCE_MS = 60_000;
+
+interface Sides {
+  ours: () => Promise<Count>;
+  bare: () => Promise<Count>;
+  close: () => Promise<void>;
+}
+
+export const row: Row = {
+  name: 'redis-to-nats',
+  title: 'Redis stream to NATS, against a bare loop with the same acknowledgements and ids',
+  async measure(bench) {
+    const sides = await open(bench, bench.pick({ full: 20_000, quick: 5000 }));
+    const { ours, baseline } = await alternate(bench.rounds, sides.ours, sides.bare);
+    await sides.close();
+    const [rate, bareRate] = [pooledRate(ours), pooledRate(baseline)];
+    return [
+      target(
+        'bridge and outbox / bare loop',
+        (rate / bareRate) * 100,
+        { unit: '%', better: 'higher', atLeast: 70, aim: 90 },
+        `${perSecond(rate)} against ${perSecond(bareRate)}; ${spread(ours, baseline)}`,
+      ),
+    ];
+  },
+  async profile(bench) {
+    const sides = await open(bench, 10_000);
+    await sides.ours();
+    const spots = await profiled(async () => {
+      for (let turn = 0; turn < 3; turn += 1) await sides.ours();
+    });
+    await sides.close();
+    return spots;
+  },
+};
+
+async function open(bench: Bench, count: number): Promise<Sides> {
+  const binary = findNatsServer();
+  if (binary === undefined)
+    throw new Error('there is no nats-server on this machine: apt-get install nats-server');
+  const redis = await openRedis();
+  const node = await MissionNode.start({
+    missionsDir: bench.folder('redis-to-nats'),
+    version: '0.0.0',
+    drainMs: 0,
+    log: silent,
+    openDoors: async (opening) => [
+      await openNatsDoor(opening, { nats: 'embedded', options: { context: false }, log: silent }),
+    ],
+  });
+  const folder = bench.folder('bare');
+  const server = await NatsServer.start({
+    folder,
+    binary,
+    users: [{ user: 'bench', password: 'bench', rights: null }],
+    mark: {},
+    log: silent,
+  });
+  const nats = await connect({
+    servers: server.url.replace('nats://', ''),
+    user: 'bench',
+    pass: 'bench',
+  });
+  await (await nats.jetstreamManager()).streams.add({ name: 'BARE', subjects: ['bare.>'] });
+  const fd = openSync(join(folder, 'bare.log'), 'a');
+  let turn = 0;
+  const filled = async (): Promise<string> => {
+    const stream = `events:${(turn += 1)}`;
+    await fill(redis, stream, count);
+    return stream;
+  };
+  return {
+    ours: async () => throughNode(node, redis, await filled(), count),
+    bare: async () => bareLoop(redis, nats, fd, await filled(), count),
+    async close() {
+      closeSync(fd);
+      await nats.close();
+      await server.stop();
+      await node.stop();
+      await redis.dispose();
+    },
+  };
+}
+
+/** Entries of some 200 bytes with the whole event in one field, and a group that has read none. */
+async function fill(redis: RedisServer, stream: string, count: number): Promise<void> {
+  await flood(redis, [
+    ['XGROUP', 'CREATE', stream, GROUP, '0', 'MKSTREAM'],
+    ...Array.from({ length: count }, (_, n) => ['XADD', stream, '*', 'data', textOf(n)]),
+  ]);
+}
+
+const textOf = (n: number): string =>
+  JSON.stringify({
+    type: 'service_unhealthy',
+    node: `host${n % 5}`,
+    service: `service${n % 40}`,
+    severity: 'error',
+    timestamp: 1_764_000_000 + n,
+    payload: { status: 'exited', restarts: n, detail: 'x'.repeat(40) },
+  });
+
+async function throughNode(
+  node: MissionNode,
+  redis: RedisServer,
+  stream: string,
+  count: number,
+): Promise<Count> {
+  const published = (): number => {
+    const { outbox } = node.status().parts['nats'] as unknown as { outbox: { published: number } };
+    return outbox.published;
+  };
+  const before = published();
+  const startedAt = performance.now();
+  const door = await openRedisDoor(node, { url: redis.url, log: silent, stream: { stream } });
+  while (published() - before < count) {
+    if (performance.now() - startedAt > PATIENCE_MS) throw new Error('the events never came');
+    await sleep(10); // the status has its price
+  }
+  const ms = performance.now() - startedAt;
+  await door.close();
+  return { count, ms };
+}
+
+const sync = promisify(fdatasync);
+
+async function bareLoop(
+  redis: RedisServer,
+  nats: NatsConnection,
+  fd: number,
+  stream: string,
+  count: number,
+): Promise<Count> {
+  const startedAt = performance.now();
+  const connection = await connectRedis({ url: redis.url, name: 'bare' });
+  const jetstream = nats.jetstream();
+  const read = ['XREADGROUP', 'GROUP', GROUP, 'bare', 'COUNT', String(AT_ONCE)];
+  for (let done = 0; done < count;) {
+    const reply = await connection.send([...read, 'STREAMS', stream, '>']);
+    const [[, entries]] = reply as [[string, [Buffer, Buffer[]][]]];
+    const ids = entries.map(([id]) => id.toString('latin1'));
+    const texts = entries.map(([, [, data]], i) => `{"id":"${ids[i]}","e":${String(data)}}`);
+    writeSync(fd, texts.map((text) => `${text}\n`).join(''));
+    await sync(fd);
+    for (const [i, text] of texts.entries()) {
+      const headers = newHeaders();
+      headers.set('Nats-Msg-Id', `${stream}:${ids[i]}`);
+      if (i < texts.length - 1) nats.publish('bare.events', text, { headers });
+      else await jetstream.publish('bare.events', text, { headers });
+    }
+    await connection.send(['XACK', stream, GROUP, ...ids]);
+    done += ids.length;
+  }
+  const ms = performance.now() - startedAt;
+  connection.close();
+  return { count, ms };
+}
