@@ -8,9 +8,11 @@ import { join } from 'node:path';
 
 const root = join(import.meta.dirname ?? '.', '..');
 const bin = (name) => join(root, 'node_modules', '.bin', name);
+const quiet = '--disable-warning=ExperimentalWarning';
 
 /** @type {[name: string, what: string, argv: string[]][]} */
 const stages = [
+  ['set-up', 'the servers that the tests start', [process.execPath, quiet, 'test/set-up.ts']],
   ['format', 'every file as Prettier writes it', [bin('prettier'), '--check', '.']],
   ['lint', 'oxlint with type information', [bin('oxlint'), '--type-aware', '--deny-warnings']],
   ['types', 'tsc, strict', [bin('tsc')]],
@@ -22,7 +24,7 @@ const stages = [
   [
     'crash',
     'SIGKILL at durable boundaries and at random, short form',
-    [process.execPath, '--disable-warning=ExperimentalWarning', 'test/crash/run.ts', '--short'],
+    [process.execPath, quiet, 'test/crash/run.ts', '--short'],
   ],
 ];
 
@@ -38,6 +40,7 @@ if (!existsSync(bin('vitest'))) {
 }
 
 const wanted = process.argv.slice(2);
+if (wanted.includes('unit')) wanted.push('set-up'); // at once, when all is there
 const results = [];
 for (const [name, what, [command, ...args]] of stages) {
   if (wanted.length > 0 && !wanted.includes(name)) continue;
