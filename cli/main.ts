@@ -45,6 +45,10 @@ const ENTRIES: Record<string, Entry> = {
     summary: 'Failed agents: what Lazarus does about them, what it asks you.',
     load: () => import('./revivals.ts'),
   },
+  inject: {
+    summary: 'Send an event to a mission or an agent; list what may be sent.',
+    load: () => import('./inject.ts'),
+  },
   inspect: {
     summary: 'Watch every actor live, in a browser.',
     load: () => import('./inspect.ts'),
