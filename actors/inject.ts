@@ -24,7 +24,10 @@ export interface Injected {
 }
 
 /** Where an event comes from, when that tells one event from another better than an id of its own. */
-export type Provenance = Pick<SendOptions, 'stream'>;
+export type Provenance = Pick<SendOptions, 'stream'> & {
+  /** Who asks, where an event has a reason and names none. */
+  by?: string | undefined;
+};
 
 const MAX_ID = 200;
 
@@ -36,7 +39,7 @@ export async function injectEvent(
   system: ActorSystem,
   to: string,
   event: JsonValue,
-  provenance: Provenance = {},
+  { by, ...provenance }: Provenance = {},
 ): Promise<Injected> {
   const { type, id, at, data } = shapeOf(event);
   const target = publicTarget(to, type);
@@ -47,7 +50,10 @@ export async function injectEvent(
     ...(id === undefined ? {} : { id }),
     ...(at === undefined ? {} : { datedAt: at }),
   };
-  const taken = target.event.toEvent(data as Record<string, string>, target.agentId);
+  const isUnsaid =
+    data['reason'] === undefined && 'reason' in (target.event.data['properties'] as JsonObject);
+  const whole = by !== undefined && isUnsaid ? { ...data, reason: `by ${by}` } : data;
+  const taken = target.event.toEvent(whole as Record<string, string>, target.agentId);
   const { seq, duplicate } = await system.send(
     address,
     { ...asJsonObject(taken), type: taken.type },

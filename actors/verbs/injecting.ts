@@ -28,10 +28,18 @@ export const injectVerb: WritingVerb = {
         description:
           '{"type": ..., "data"?: {...}, "id"?: ..., "at"?: ..., "source"?: ...}; one with an id is taken once',
       },
+      by: {
+        type: 'string',
+        minLength: 1,
+        maxLength: 1000,
+        description: 'who asks: the reason of an event that takes one and names none',
+      },
     },
   },
   run: async (node, input) => ({
-    ...(await injectEvent(node.kernel.system, input['to'] as string, input['event'] as JsonValue)),
+    ...(await injectEvent(node.kernel.system, input['to'] as string, input['event'] as JsonValue, {
+      by: input['by'] as string | undefined,
+    })),
   }),
 };
 

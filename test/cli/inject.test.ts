@@ -16,6 +16,7 @@ test('given a node, then a public event is taken, one with an id once, and anyth
   });
   const pause = '{"type": "cell.pause", "id": "once"}';
   const first = await lazarus(missions, 'inject', 'cell/m', pause, '--json');
+  expect(first.err).toBe('');
   expect(first.code).toBe(0);
   expect(first.json()).toMatchObject({ ok: true, to: 'cell/m' });
   const again = await lazarus(missions, 'inject', 'cell/m', pause, '--json');
