@@ -33,7 +33,7 @@ export function command(): Command {
     }
     const result = await write(missions, 'inject', { to, event: parsed(text) });
     show(flags, result, () => [
-      `${field(result, 'to')}: ${(result as JsonObject)['duplicate'] === true ? 'taken before' : 'taken'}, record ${String(field(result, 'seq'))}`,
+      `${field(result, 'to')}: ${(result as JsonObject)['duplicate'] === true ? 'taken before' : 'taken'}, record ${field(result, 'seq')}`,
     ]);
   });
 }
