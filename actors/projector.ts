@@ -3,15 +3,20 @@
  *
  * J1 Only committed state is shown (P1), whole files only (P6), at most one write per file in 50 ms.
  * J2 A projection reads before it renames: a file that is not what we last saw belongs to a person and is taken in first.
+ *    In this process nothing comes between the two; another process that renames its edit in the microseconds between our
+ *    last look and our rename is written over, for Node has no rename that exchanges two files, and a link taken before
+ *    it would hold the file that was looked at, not the one that came.
  * J3 A folder that was removed is never made again.
  * J4 After `close` nothing is written any more: the folder may belong to another node.
+ * J5 An edit may be taken in while other files are written, or this one is: what was so before it is not renamed over it.
  */
 import { createHash } from 'node:crypto';
 import { hasCode, readInside, writeWholeInside } from '../cells/inside.ts';
 import { cellAddress } from '../machines/addresses.ts';
 import type { CellContext } from '../machines/cell-context.ts';
 import { toPlainError } from '../machines/errors.ts';
-import { projectFiles } from '../machines/projection.ts';
+import type { FileState } from '../machines/merge.ts';
+import { projectFile } from '../machines/projection.ts';
 import type { CellDoor } from './cell-door.ts';
 import type { CellPlaces } from './cell-places.ts';
 import type { ActorSystem, SystemLog } from './system.ts';
@@ -90,12 +95,17 @@ export class Projector {
     const { system, places, door } = this.#options;
     const root = places.folderOf(cellId);
     if (root === undefined || !system.has(cellAddress(cellId))) return;
-    const context = system.read(cellAddress(cellId)).snapshot.context as CellContext;
+    const contextNow = contextOf(system, cellAddress(cellId));
     const written = this.#written.get(cellId) ?? new Map<string, { rev: number; hash: string }>();
     this.#written.set(cellId, written);
     let edited = false;
-    for (const [path, content] of Object.entries(projectFiles(context))) {
+    for (const path of Object.keys(contextNow()?.files ?? {})) {
+      const context = contextNow();
+      const content = context && projectFile(context, path);
+      if (!content) continue;
       const rev = content['_rev'] as number;
+      const { since } = context.files[path] as FileState;
+      const isNow = (): boolean => contextNow()?.files[path]?.since === since; // if not, it is due again
       const last = written.get(path);
       if (last?.rev === rev && last.hash === door.knownHash(cellId, path)) continue;
       const text = `${JSON.stringify(content, null, 2)}\n`;
@@ -104,8 +114,8 @@ export class Projector {
       if (present === hash) {
         door.written(cellId, path, hash);
       } else {
-        if (!(await this.#replace(cellId, root, path, text))) {
-          edited = true; // J2
+        if (!(await this.#replace({ cellId, root, path, isNow }, text))) {
+          edited ||= isNow(); // J2
           continue;
         }
         door.written(cellId, path, hash);
@@ -115,15 +125,16 @@ export class Projector {
     if (edited) await this.#takeInFirst(cellId);
   }
 
-  /** J2. False, and nothing written, when somebody edited or removed the file, be it while ours was being prepared. */
-  async #replace(cellId: string, root: string, path: string, text: string): Promise<boolean> {
+  /** J2, J5. False, and nothing written, when somebody edited or removed the file, be it while ours was being prepared. */
+  async #replace({ cellId, root, path, isNow }: Target, text: string): Promise<boolean> {
     const isOurs = (): boolean => {
       const present = readHash(root, path);
       return present !== undefined && present === this.#options.door.knownHash(cellId, path);
     };
     if (!isOurs()) return false;
     try {
-      const options = { sync: false, what: 'projection', onlyIf: isOurs };
+      const onlyIf = (): boolean => isNow() && isOurs(); // J5
+      const options = { sync: false, what: 'projection', onlyIf };
       return await writeWholeInside(root, path, text, options);
     } catch (error) {
       if (hasCode(error, 'ENOENT')) return false; // J3
@@ -137,6 +148,25 @@ export class Projector {
     if (folder === undefined) return;
     await door.lookAt(folder); // schedules this cell again when it took anything in
   }
+}
+
+interface Target {
+  cellId: string;
+  root: string;
+  path: string;
+  /** Whether the state still has what people wrote in the text. */
+  isNow: () => boolean;
+}
+
+/** What the cell's state is at the moment of the call, undefined when it is gone. One that sleeps is read once. */
+function contextOf(system: ActorSystem, address: string): () => CellContext | undefined {
+  let known = system.read(address);
+  return () => {
+    const actor = system.actors.get(address);
+    if (!system.has(address)) return undefined;
+    if (actor?.seq !== known.seq) known = system.read(address);
+    return known.snapshot.context as CellContext;
+  };
 }
 
 const sha256 = (data: string | Buffer): string => createHash('sha256').update(data).digest('hex');

@@ -89,6 +89,24 @@ describe('people’s own fields', () => {
     },
   );
 
+  test('an edit that is taken in while other files are written is not written over with what was so before it', async () => {
+    const at = await startNode();
+    const waiting = Array.from({ length: 150 }, (_, n) =>
+      task(`t${100 + n}`, [step('a')], { dependencies: ['later'] }),
+    );
+    at.drop(mission('c', waiting));
+    const last = 'tasks/t249.json';
+    await at.fileSays('c', last, { blocked_reason: 'waits for later, which does not exist' });
+    at.write('c', 'tasks/later.json', task('later', [step('a', gate('g'))]));
+    await eventually(() => expect(at.task('c', 't249').blocked_reason).toBeNull());
+    const writing = at.node.projector.project('c'); // all of them say something else now
+    at.edit('c', last, { title: 'Mine' });
+    await at.node.door.lookAt('c');
+    await writing;
+    expect(at.json('c', last)['title']).toBe('Mine');
+    await at.fileSays('c', last, { title: 'Mine', blocked_reason: null });
+  });
+
   test('edits made while no node runs are taken in at the next start, removed files too', async () => {
     const at = await startNode();
     const waits = task('waits', [step('one')], { dependencies: ['absent'] });
