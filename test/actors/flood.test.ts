@@ -71,7 +71,7 @@ describe('a flood', () => {
 
 describe('the journal', () => {
   test('above its bound closes the doors until upkeep has caught up; nothing accepted is lost', async () => {
-    const f = await open({ segmentBytes: 4096, journalBound: 64 << 10 });
+    const f = await open({ segmentBytes: 4096, journalBound: 64 << 10, upkeepMs: 500 });
     let accepted = 0;
     await eventually(
       async () => {

@@ -1,3 +1,4 @@
+/** P8, P9: what passes by itself is waited for, said once, and given up when nobody waits for it. */
 import { describe, expect, test } from 'vitest';
 import { patiently } from '../../actors/patience.ts';
 import { RuntimeError } from '../../machines/errors.ts';
@@ -13,7 +14,7 @@ function failing(...errors: Error[]): () => Promise<string> {
 }
 
 describe('work that meets a fault of the host which passes by itself', () => {
-  test.each([
+  test.concurrent.each([
     diskError('ENOSPC'),
     diskError('EDQUOT'),
     new RuntimeError('too many', { code: 'BUSY' }),

@@ -184,11 +184,11 @@ test('B4: given workers that die as soon as they start, then they are not starte
   await standby(at, 2);
 });
 
-test('H7: given a hundred workers that die together, then all come back, and only so many start at a time', async () => {
+test('H7: given many workers that die together, then all come back, and only so many start at a time', async () => {
   const maxStarts = 3;
   const cacheDir = mkdtempSync(join(tmpdir(), 'lazarus-compile-'));
   const at = open({ standby: 2, maxStarts, compileCacheDir: cacheDir });
-  const agents = Array.from({ length: 100 }, (_, n) => `agent-${n}`);
+  const agents = Array.from({ length: 40 }, (_, n) => `agent-${n}`);
   const answered = new Set<number>();
   let most = 0;
   const watch = setInterval(() => {
@@ -207,7 +207,7 @@ test('H7: given a hundred workers that die together, then all come back, and onl
   for (const { pid } of first) process.kill(pid, 'SIGKILL');
   const second = await Promise.all(ends.map((end, n) => end.then(() => bring(agents[n] ?? ''))));
   clearInterval(watch);
-  expect(new Set(second.map(({ pid }) => pid)).size).toBe(100);
+  expect(new Set(second.map(({ pid }) => pid)).size).toBe(agents.length);
   expect(most).toBeGreaterThan(0);
   expect(most).toBeLessThanOrEqual(maxStarts + 3); // those that stand by, and one that has just answered
   rmSync(cacheDir, { recursive: true });

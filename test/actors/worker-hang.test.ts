@@ -1,8 +1,13 @@
-/** H5 and H6 of worker-pool.ts: alive, hung and stuck are three things. Beats come every 200 ms here. */
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+/**
+ * H5 and H6 of worker-pool.ts: alive, hung and stuck are three things. Beats come every 200 ms here. Most of these tests
+ * wait, so those whose workers stand still for a while do it together.
+ */
+import { describe, expect, test } from 'vitest';
+import type { TestContext } from 'vitest';
 import { hasProc } from '../../actors/proc-fs.ts';
 import { pidAlive } from '../../actors/processes.ts';
 import { readOutcome } from '../../actors/step-runner.ts';
+import type { WorkerHandle } from '../../actors/worker-pool.ts';
 import { eventually } from '../support/eventually.ts';
 import { detached, pidIn, pidsMarked, rejection } from '../support/steps.ts';
 import { openPool, withFault } from '../support/workers.ts';
@@ -10,13 +15,20 @@ import type { TestPool } from '../support/workers.ts';
 
 const BEAT_MS = 200;
 const never = new AbortController().signal;
-let at: TestPool;
 
-beforeEach(() => (at = openPool({ beatIntervalMs: BEAT_MS, standby: 0 })));
-afterEach(() => at.close());
+function open({ onTestFinished }: TestContext): TestPool {
+  const at = openPool({ beatIntervalMs: BEAT_MS, standby: 0 });
+  onTestFinished(() => at.close());
+  return at;
+}
+
+/** On a busy machine a beat may be late. */
+const healthy = (worker: WorkerHandle): Promise<void> =>
+  eventually(() => expect(worker.health()).toMatchObject({ status: 'healthy', misses: 0 }));
 
 describe('a hung worker (H5)', () => {
-  test('given SIGSTOP in mid-step, then it is killed with all it ran, and the exit says why', async () => {
+  test('given SIGSTOP in mid-step, then it is killed with all it ran, and the exit says why', async (context) => {
+    const at = open(context);
     const worker = await at.start();
     const script = `${detached('exec sleep 61')}\necho $$ > artifacts/pid; sleep 60`;
     const request = at.cell.script(script);
@@ -38,13 +50,15 @@ describe('a hung worker (H5)', () => {
     expect(await readOutcome(request)).toBeNull();
   });
 
-  test('given a busy loop in the worker itself, then it is killed too', async () => {
+  test('given a busy loop in the worker itself, then it is killed too', async (context) => {
+    const at = open(context);
     const worker = await withFault('loop=400', () => at.start());
     await worker.ready;
     expect(await worker.exited).toMatchObject({ signal: 'SIGKILL', cause: 'hung' });
   });
 
-  test('given a host that was busy for many intervals, then nobody is called hung', async () => {
+  test('given a host that was busy for many intervals, then nobody is called hung', async (context) => {
+    const at = open(context);
     const worker = await at.start();
     await worker.ready;
     const until = performance.now() + 12 * BEAT_MS;
@@ -55,11 +69,12 @@ describe('a hung worker (H5)', () => {
       await eventually(() =>
         expect(worker.lastBeatAt()).toBeGreaterThan(resumedAt + beats * BEAT_MS),
       );
+    await healthy(worker);
     expect(worker.isEnding).toBe(false);
-    expect(worker.health()).toMatchObject({ status: 'healthy', misses: 0 });
   });
 
-  test('given one that ends by itself, then the exit does not speak of a hang', async () => {
+  test('given one that ends by itself, then the exit does not speak of a hang', async (context) => {
+    const at = open(context);
     const worker = await at.start();
     await worker.ready;
     process.kill(worker.pid, 'SIGKILL');
@@ -67,10 +82,11 @@ describe('a hung worker (H5)', () => {
   });
 });
 
-describe.runIf(hasProc)('a stuck step (H6)', () => {
+describe.runIf(hasProc)('a stuck step (H6)', { concurrent: true }, () => {
   const progressTimeoutMs = 1000;
 
-  test('given neither output nor CPU time for long, then its worker is killed, and the exit names the step', async () => {
+  test('given neither output nor CPU time for long, then its worker is killed, and the exit names the step', async (context) => {
+    const at = open(context);
     const worker = await at.start('builder', { progressTimeoutMs });
     const request = at.cell.script('echo $$ > artifacts/pid; sleep 60');
     const failed = rejection(worker.run(request, never));
@@ -84,20 +100,22 @@ describe.runIf(hasProc)('a stuck step (H6)', () => {
     expect(await failed).toMatchObject({ code: 'WORKER_LOST', details: { cause: 'stuck' } });
   });
 
-  test.each([
+  test.for<[what: string, script: string]>([
     ['writes now and then', 'for i in 1 2 3 4 5 6 7 8 9; do echo $i; sleep 0.3; done'],
     ['computes without a word', 'end=$((SECONDS + 3)); while [ $SECONDS -lt $end ]; do :; done'],
     [
       'waits for what it started outside its group and family, which computes',
       `${detached('while :; do :; done')}\nsleep 3`,
     ],
-  ])('given one that %s, then it is left alone', async (_what, script) => {
+  ])('given one that %s, then it is left alone', async ([, script], context) => {
+    const at = open(context);
     const worker = await at.start('builder', { progressTimeoutMs });
     expect(await worker.run(at.cell.script(script), never)).toMatchObject({ exit_code: 0 });
     expect(worker.isEnding).toBe(false);
   });
 
-  test('given no limit, then how long it stands still is only shown', async () => {
+  test('given no limit, then how long it stands still is only shown', async (context) => {
+    const at = open(context);
     const worker = await at.start();
     const stop = new AbortController();
     const failed = rejection(worker.run(at.cell.script('sleep 60'), stop.signal));
@@ -105,13 +123,14 @@ describe.runIf(hasProc)('a stuck step (H6)', () => {
     await eventually(() =>
       expect(worker.health().stuckForMs).toBeGreaterThan(2 * progressTimeoutMs),
     );
-    expect(worker.health()).toMatchObject({ status: 'healthy', misses: 0 });
+    await healthy(worker);
     stop.abort();
     await failed;
     await eventually(() => expect(worker.health().stuckForMs).toBeNull());
   });
 
-  test('given a limit, then a worker without a step is never stuck', async () => {
+  test('given a limit, then a worker without a step is never stuck', async (context) => {
+    const at = open(context);
     const worker = await at.start('builder', { progressTimeoutMs: 1 });
     await worker.ready;
     const from = Date.now();

@@ -8,38 +8,21 @@ import { readOutcome } from '../../actors/step-runner.ts';
 import { WorkerPool } from '../../actors/worker-pool.ts';
 import type { WorkerHandle } from '../../actors/worker-pool.ts';
 import { eventually } from '../support/eventually.ts';
-import {
-  detached,
-  makeCell,
-  pidIn,
-  pidsMarked,
-  refuseLeftovers,
-  rejection,
-} from '../support/steps.ts';
+import { detached, pidIn, pidsMarked, rejection } from '../support/steps.ts';
 import type { TestCell } from '../support/steps.ts';
+import { openPool } from '../support/workers.ts';
+import type { TestPool } from '../support/workers.ts';
 
+let at: TestPool;
 let cell: TestCell;
-let pool: WorkerPool;
-let logged: { message: string; fields: object }[];
 
 beforeEach(() => {
-  cell = makeCell();
-  logged = [];
-  const note = (fields: object, message: string): void => void logged.push({ message, fields });
-  pool = new WorkerPool({ nodeId: cell.nodeId, log: { info: note, warn: note, error: note } });
+  at = openPool();
+  ({ cell } = at);
 });
-afterEach(async () => {
-  await pool.close();
-  try {
-    refuseLeftovers(cell);
-  } finally {
-    await endLeftovers(cell.nodeId);
-    cell.remove();
-  }
-});
+afterEach(() => at.close());
 
-const start = (agentId = 'builder'): Promise<WorkerHandle> =>
-  pool.start({ cellId: 'c1', agentId, cellDir: cell.dir });
+const start = (agentId?: string): Promise<WorkerHandle> => at.start(agentId);
 const never = new AbortController().signal;
 const hanging = 'echo $$ > artifacts/pid; sleep 60';
 const stepPid = (): Promise<number> => eventually(() => pidIn(cell, 'artifacts/pid'));
@@ -237,7 +220,7 @@ describe('H1: a killed worker', () => {
     await worker.ready;
     process.kill(worker.pid, 'SIGABRT');
     await worker.exited;
-    expect(logged.find(({ message }) => message === 'worker gone')?.fields).toMatchObject({
+    expect(at.logged.find(({ message }) => message === 'worker gone')?.fields).toMatchObject({
       agentId: 'builder',
       signal: 'SIGABRT',
     });

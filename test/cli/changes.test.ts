@@ -70,6 +70,7 @@ function status({ agent, task, cell, view }: Changed = {}): StatusView {
       },
     ],
     held: [],
+    mended: [],
     revivals: [],
     agents: 1,
     pending_revivals: 0,

@@ -3,9 +3,11 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { lockMissions } from '../../cells/lock.ts';
-import { lazarus, missionsFolder, nodeFileOf, slowStep, up, writeCell } from '../support/cli.ts';
+import { cellIs, lazarus, missionsFolder, nodeFileOf, slowStep } from '../support/cli.ts';
+import { statusAt, up, writeCell } from '../support/cli.ts';
 import type { Ended, Running } from '../support/cli.ts';
 import { eventually } from '../support/eventually.ts';
+import { startNode } from '../support/node.ts';
 
 const ran = (cell: string): string => readFileSync(join(cell, 'artifacts/ran.txt'), 'utf8');
 const until = (check: () => unknown): Promise<unknown> => eventually(check, { timeoutMs: 15_000 });
@@ -39,14 +41,6 @@ async function well(asked: Promise<Ended>): Promise<Record<string, unknown>> {
   return json();
 }
 
-async function completes(missions: string): Promise<void> {
-  await until(async () =>
-    expect((await lazarus(missions, 'status', '--json')).json()).toMatchObject({
-      cells: [{ status: 'completed' }],
-    }),
-  );
-}
-
 describe('a mission that moves', () => {
   test('given both nodes are up, when it is exported into the other folder, then it goes on there', async () => {
     const [here, there] = [missionsFolder(), missionsFolder()];
@@ -56,7 +50,7 @@ describe('a mission that moves', () => {
     writeFileSync(join(cell, 'artifacts/go'), ''); // the step in hand ends within the drain
     const answer = await well(lazarus(here, 'cell', 'export', 'c', '--to', there, '--json'));
     expect(answer).toMatchObject({ cell_id: 'c', fenced: true, to: join(there, 'c') });
-    await completes(there);
+    await cellIs(there, 'c', 'completed');
     expect(ran(join(there, 'c'))).toBe('one\ntwo\nthree\n');
     const status = await lazarus(here, 'status');
     expect(status.out).toContain('it was exported to');
@@ -66,9 +60,9 @@ describe('a mission that moves', () => {
   test('given no node runs, when it is exported and imported by visits, then the next node goes on with it', async () => {
     const [here, there] = [missionsFolder(), missionsFolder()];
     const cell = threeSteps(here);
-    const node = await up(here);
+    const node = await startNode({}, here); // one that does not wait ten seconds for the step in hand
     await until(() => expect(ran(cell)).toBe('one\ntwo\n'));
-    await stopped(node);
+    await node.stop();
     await well(lazarus(here, 'cell', 'export', 'c', '--json'));
     const down = (await lazarus(here, 'status', '--json')).json();
     expect(down).toMatchObject({
@@ -82,14 +76,10 @@ describe('a mission that moves', () => {
     expect(answer.out).toContain('cannot be fenced');
     writeFileSync(join(there, 'c/artifacts/go'), '');
     await up(there);
-    await completes(there);
+    await cellIs(there, 'c', 'completed');
     expect(ran(join(there, 'c'))).toBe('one\ntwo\ntwo\nthree\n');
     await up(here);
-    await until(async () =>
-      expect((await lazarus(here, 'status', '--json')).json()).toMatchObject({
-        held: [{ what: 'c' }],
-      }),
-    );
+    await until(async () => expect(await statusAt(here)).toMatchObject({ held: [{ what: 'c' }] }));
     expect(ran(cell)).toBe('one\ntwo\n');
   });
 
@@ -110,7 +100,7 @@ describe('a mission that moves', () => {
     expect(taken.out).toContain('given up: node');
     writeFileSync(join(there, 'c/artifacts/go'), '');
     await up(there);
-    await completes(there);
+    await cellIs(there, 'c', 'completed');
     expect(ran(join(there, 'c')).match(/one|three/g)).toEqual(['one', 'three']);
   });
 });
@@ -126,7 +116,7 @@ test('given the folder of a mission that was run, when another is created from i
     ],
   });
   const node = await up(missions);
-  await completes(missions);
+  await cellIs(missions, 'old', 'completed');
   await stopped(node);
   await well(
     lazarus(missions, 'cell', 'create', '--from', join(missions, 'old'), '--id', 'new', '--json'),

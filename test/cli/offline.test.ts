@@ -2,7 +2,8 @@
 import { cpSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { lazarus, missionsFolder, slowStep, up, writeCell } from '../support/cli.ts';
+import { hashArgv } from '../../actors/step-files.ts';
+import { cellIs, lazarus, missionsFolder, slowStep, up, writeCell } from '../support/cli.ts';
 import { eventually } from '../support/eventually.ts';
 
 /** Path, size and time of change of everything below a folder, but for what a dying worker may still put aside for V8. */
@@ -21,11 +22,22 @@ function picture(folder: string): string[] {
     .toSorted();
 }
 
-/** A node that was killed in the middle of the step `send`, which must not run twice. */
+/** A step that leaves a line each time it runs, and then waits for the file `go`. */
+const send = {
+  name: 'send',
+  run: [
+    'sh',
+    '-c',
+    'echo send >> artifacts/ran.txt; while [ ! -e artifacts/go ]; do sleep 0.05; done',
+  ],
+  retry: 'never',
+};
+
+/** A node that was killed in the middle of the step `send`. */
 async function killedInStep(): Promise<{ missions: string; cell: string }> {
   const missions = missionsFolder();
   const cell = writeCell(missions, 'c', {
-    tasks: [{ task_id: 't', steps: [slowStep('send', 5, 'never'), slowStep('after', 0, 'safe')] }],
+    tasks: [{ task_id: 't', steps: [send, slowStep('after', 0, 'safe')] }],
   });
   const node = await up(missions);
   await eventually(() => expect(ran(cell)).toBe('send\n'), { timeoutMs: 15_000 });
@@ -35,16 +47,6 @@ async function killedInStep(): Promise<{ missions: string; cell: string }> {
 }
 
 const ran = (cell: string): string => readFileSync(join(cell, 'artifacts/ran.txt'), 'utf8');
-
-async function completes(missions: string): Promise<void> {
-  await eventually(
-    async () => {
-      const { json } = await lazarus(missions, 'status', '--json');
-      expect(json()).toMatchObject({ cells: [{ tasks: [{ status: 'completed' }] }] });
-    },
-    { timeoutMs: 15_000 },
-  );
-}
 
 describe('after the node was killed in the middle of a step', () => {
   test('the status shows nothing as running, lists the doubt, and writes nothing', async () => {
@@ -86,14 +88,13 @@ describe('after the node was killed in the middle of a step', () => {
     expect(settled).toMatchObject({ code: 0, err: '' });
     expect(settled.json()).toMatchObject({ settled: answer, step: 'send' });
     expect((await lazarus(missions, 'doubt', 'list')).out).toContain('Nothing is in doubt');
+    writeFileSync(join(cell, 'artifacts/go'), '');
     await up(missions);
-    await eventually(
-      async () => {
-        const { json } = await lazarus(missions, 'status', '--json');
-        expect(json()).toMatchObject({ cells: [{ tasks: [{ status: end }] }], in_doubt: [] });
-      },
-      { timeoutMs: 20_000 },
-    );
+    await cellIs(missions, 'c', end);
+    expect((await lazarus(missions, 'status', '--json')).json()).toMatchObject({
+      cells: [{ tasks: [{ status: end }] }],
+      in_doubt: [],
+    });
     expect(ran(cell)).toBe(expected);
   });
 
@@ -104,11 +105,9 @@ describe('after the node was killed in the middle of a step', () => {
     ).json() as unknown as {
       in_doubt: { key: string }[];
     };
-    const argv = slowStep('send', 5, 'never').run;
-    const { hashArgv } = await import('../../actors/step-files.ts');
     const outcome = {
       key: doubts[0]?.key,
-      argv_sha256: hashArgv(argv),
+      argv_sha256: hashArgv(send.run),
       attempt: 1,
       exit_code: 0,
       signal: null,
@@ -120,7 +119,7 @@ describe('after the node was killed in the middle of a step', () => {
     expect((await lazarus(missions, 'doubt', 'list', '--json')).json()).toEqual({ in_doubt: [] });
     expect((await lazarus(missions, 'doubt', 'done', 't')).code).toBe(1);
     await up(missions);
-    await completes(missions);
+    await cellIs(missions, 'c', 'completed');
     expect(ran(cell)).toBe('send\nafter\n');
   });
 
@@ -165,7 +164,7 @@ describe('before any node ran', () => {
     });
     expect(existsSync(join(cell, 'artifacts/ran.txt'))).toBe(false);
     expect((await lazarus(missions, 'cell', 'resume', 'c')).code).toBe(0);
-    await completes(missions);
+    await cellIs(missions, 'c', 'completed');
   });
 
   test('a missions folder that is not there is said to be missing, and is not made', async () => {

@@ -2,7 +2,8 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { lazarus, missionsFolder, Running, slowStep, up, writeCell } from '../support/cli.ts';
+import { lazarus, missionsFolder, Running, slowStep } from '../support/cli.ts';
+import { statusAt, up, writeCell } from '../support/cli.ts';
 import { eventually } from '../support/eventually.ts';
 
 interface Agent {
@@ -30,9 +31,7 @@ interface Status {
   revivals: { status: string }[];
 }
 
-async function statusOf(missions: string): Promise<Status> {
-  return (await lazarus(missions, 'status', '--json')).json() as unknown as Status;
-}
+const statusOf = (missions: string): Promise<Status> => statusAt<Status>(missions);
 async function taskOf(missions: string, cellId: string, taskId: string): Promise<Task> {
   const { cells } = await statusOf(missions);
   const cell = cells.find(({ cell_id: id }) => id === cellId);
@@ -160,10 +159,11 @@ describe('with a node that runs', () => {
       more: { success_criteria: [{ name: 'The editor likes it' }] },
     });
     await up(missions);
-    await until(async () => {
-      const { out } = await lazarus(missions, 'status');
-      expect(out).toContain('lazarus cell show c');
-    });
+    const waits = 'criterion The editor likes it waits for a person to confirm it';
+    await until(async () =>
+      expect((await statusOf(missions)).cells).toMatchObject([{ reason: waits }]),
+    );
+    expect((await lazarus(missions, 'status')).out).toContain('lazarus cell show c');
     expect((await lazarus(missions, 'cell', 'show', 'c')).out).toContain(
       'lazarus cell confirm c "The editor likes it"',
     );

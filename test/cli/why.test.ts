@@ -2,7 +2,8 @@
 import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { lazarus, missionsFolder, slowStep, up, writeCell } from '../support/cli.ts';
+import { cellIs, lazarus, missionsFolder, slowStep } from '../support/cli.ts';
+import { statusAt, up, writeCell } from '../support/cli.ts';
 import { eventually } from '../support/eventually.ts';
 
 interface Why {
@@ -40,10 +41,9 @@ async function withLostAgent(): Promise<{
   const node = await up(missions);
   const pid = await eventually(
     async () => {
-      const { json } = await lazarus(missions, 'status', '--json');
-      const { cells } = json() as {
+      const { cells } = await statusAt<{
         cells: { agents: { pid: number | null }[]; tasks: { current_step: string | null }[] }[];
-      };
+      }>(missions);
       expect(cells[0]?.tasks.some(({ current_step: step }) => step === 'send')).toBe(true);
       const worker = cells[0]?.agents[0]?.pid;
       expect(worker).toEqual(expect.any(Number));
@@ -53,9 +53,11 @@ async function withLostAgent(): Promise<{
   );
   await eventually(() => readFileSync(join(missions, 'c/artifacts/ran.txt'), 'utf8'));
   process.kill(pid, 'SIGKILL');
-  await eventually(async () => expect((await why(missions, 'c/t')).answer).toContain('in doubt'), {
-    timeoutMs: 15_000,
-  });
+  await eventually(
+    async () => expect(await statusAt(missions)).toMatchObject({ in_doubt: [{ task_id: 't' }] }),
+    { timeoutMs: 15_000 },
+  );
+  expect((await why(missions, 'c/t')).answer).toContain('in doubt');
   const kill = async (): Promise<void> => {
     node.child.kill('SIGKILL');
     await node.ended;
@@ -132,13 +134,7 @@ describe('fsck', () => {
     const missions = missionsFolder();
     writeCell(missions, 'c', { tasks: [{ task_id: 't', steps: [slowStep('x', 0, 'safe')] }] });
     const node = await up(missions);
-    await eventually(
-      async () => {
-        const { json } = await lazarus(missions, 'status', '--json');
-        expect(json()).toMatchObject({ cells: [{ status: 'completed' }] });
-      },
-      { timeoutMs: 15_000 },
-    );
+    await cellIs(missions, 'c', 'completed');
     const refused = await lazarus(missions, 'fsck', '--repair');
     expect(refused.code).toBe(1);
     expect(refused.err).toContain('another node runs');

@@ -37,19 +37,24 @@ export interface BoundaryResult {
 export async function listPoints(
   root: string,
 ): Promise<{ points: Point[]; clean: BoundaryResult[] }> {
-  const points: Point[] = [];
-  const clean: BoundaryResult[] = [];
-  for (const life of LIVES) {
-    const trial = new Trial(root, loadOf(life));
-    const log = join(trial.folder, 'points.log');
-    if (life === 'second') await dieFirst(trial);
-    await trial.live({ hook: { log, list: true, at: others(life) } });
-    trial.finish();
-    clean.push({ point: null, trial, wasKilled: false });
-    const names = new Set(readFileSync(log, 'utf8').trimEnd().split('\n'));
-    points.push(...[...names].map((at) => ({ life, at })));
-  }
-  return { points, clean };
+  const lists = await Promise.all(LIVES.map((life) => listLife(root, life)));
+  return {
+    points: lists.flatMap(({ points }) => points),
+    clean: lists.map(({ trial }) => ({ point: null, trial, wasKilled: false })),
+  };
+}
+
+async function listLife(
+  root: string,
+  life: Point['life'],
+): Promise<{ points: Point[]; trial: Trial }> {
+  const trial = new Trial(root, loadOf(life));
+  const log = join(trial.folder, 'points.log');
+  if (life === 'second') await dieFirst(trial);
+  await trial.live({ hook: { log, list: true, at: others(life) } });
+  trial.finish();
+  const names = new Set(readFileSync(log, 'utf8').trimEnd().split('\n'));
+  return { points: [...names].map((at) => ({ life, at })), trial };
 }
 
 export async function tryPoint(root: string, point: Point): Promise<BoundaryResult> {

@@ -1,15 +1,13 @@
 /** One life of a runtime process: started on a trial's folder, ended by its own hand, the hook's, or ours. */
 import { spawn } from 'node:child_process';
-import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { readReport } from './report.ts';
 import type { LifeArguments, Line } from './report.ts';
 
 const runtime = fileURLToPath(new URL('runtime.ts', import.meta.url));
 const hook = new URL('hook.ts', import.meta.url);
-const compileCache = join(tmpdir(), 'lazarus-crash-compile-cache');
+const compileCache = fileURLToPath(new URL('../../node_modules/.cache/compile', import.meta.url));
 
 /** A life that is still there after this is hung. */
 const HANG_MS = 60_000;
@@ -32,7 +30,6 @@ export async function live(
   args: LifeArguments,
   { hook: point, torment }: LifeOptions,
 ): Promise<LifeEnd> {
-  mkdirSync(compileCache, { recursive: true });
   writeFileSync(args.report, '', { flag: 'a' });
   const errors = `${args.report}.err`;
   const stderr = openSync(errors, 'a');
@@ -40,7 +37,7 @@ export async function live(
   const argv = ['--disable-warning=ExperimentalWarning', ...preload, runtime, JSON.stringify(args)];
   const child = spawn(process.execPath, argv, {
     stdio: ['ignore', 'ignore', stderr],
-    env: { ...process.env, NODE_COMPILE_CACHE: compileCache },
+    env: { ...process.env, NODE_COMPILE_CACHE: compileCache, NATS_URL: 'off' },
   });
   closeSync(stderr);
   const ended = new AbortController();

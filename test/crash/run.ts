@@ -27,7 +27,8 @@ const { values } = parseArgs({
 const seed = Number(values.seed ?? Date.now() % 1_000_000);
 const bound = values.seconds === undefined ? undefined : Number(values.seconds) * 1000;
 const root = mkdtempSync(join(tmpdir(), 'lazarus-crash-'));
-const AT_ONCE = Math.min(2, availableParallelism());
+/** A life waits a third of its time: for disks, timers and processes. */
+const AT_ONCE = Math.min(8, availableParallelism() + 1);
 
 interface Part {
   name: string;

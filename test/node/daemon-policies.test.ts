@@ -24,15 +24,6 @@ const toldTo = (at: TestNode, cellId: string): JsonObject => {
 };
 const seqOf = (at: TestNode, cellId: string): number =>
   at.node.kernel.system.read(cellAddress(cellId)).seq;
-const isAwake = (at: TestNode, cellId: string): boolean =>
-  at.node.kernel.system.actors.get(cellAddress(cellId))?.resident !== undefined;
-
-async function asleep(at: TestNode, cellId: string): Promise<void> {
-  await eventually(async () => {
-    await at.node.kernel.passivateIdle();
-    expect(isAwake(at, cellId)).toBe(false);
-  });
-}
 
 /** A mission that says nothing of policies, and stands at a gate. */
 const silent = (id: string, more: JsonObject = {}): JsonObject =>
@@ -106,7 +97,7 @@ test('given it changed while no node ran, then a cell hears of it when it wakes,
   await at.restart({ config: configOf({ max_retries: 6 }) });
   await at.node.scanned;
   const seq = seqOf(at, 'c');
-  expect(isAwake(at, 'c')).toBe(false);
+  expect(at.isAwake('c')).toBe(false);
   expect(toldTo(at, 'c')).toEqual(told({ max_retries: 4 }));
   await at.tell('c', { type: 'cell.resume' });
   await eventually(() => expect(toldTo(at, 'c')).toEqual(told({ max_retries: 6 })));
@@ -117,11 +108,11 @@ test('given a cell sleeps, when the configuration changes, then it sleeps on and
   const at = await startNode({ config: configOf({}) });
   at.drop(silent('c', { status: 'paused' }));
   await at.cellIs('c', 'paused');
-  await asleep(at, 'c');
+  await at.asleep('c');
   const seq = seqOf(at, 'c');
   at.node.applyConfig(configOf({ auto_revive: 'yes' }));
   await at.node.door.lookAt('c');
-  expect(isAwake(at, 'c')).toBe(false);
+  expect(at.isAwake('c')).toBe(false);
   expect(seqOf(at, 'c')).toBe(seq);
   await at.tell('c', { type: 'cell.resume' });
   await eventually(() => expect(toldTo(at, 'c')).toEqual(told({ auto_revive: 'yes' })));
@@ -131,7 +122,7 @@ test('given its cell sleeps while an agent works, then it is told at once: the a
   const at = await startNode({ config: configOf({}) });
   at.drop(silent('c', { isolation_level: 'level_1' }));
   await at.waitsAt('c', 'door');
-  await asleep(at, 'c');
+  await at.asleep('c');
   at.node.applyConfig(configOf({ auto_revive: 'yes' }));
   await eventually(() => expect(toldTo(at, 'c')).toEqual(told({ auto_revive: 'yes' })));
   at.open('c', 'door');

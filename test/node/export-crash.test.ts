@@ -8,11 +8,9 @@ import { expect, test } from 'vitest';
 import { runVerb } from '../../actors/control.ts';
 import { readOwner } from '../../cells/owner.ts';
 import { eventually } from '../support/eventually.ts';
-import { dropInto, gate, mission, startNode, step, task } from '../support/node.ts';
-import { temporaryMissions } from '../support/node.ts';
+import { dropInto, mission, startNode, temporaryMissions, threeSteps } from '../support/node.ts';
 
 const entry = fileURLToPath(new URL('../support/export-child.ts', import.meta.url));
-const NEVER = { retry: 'never' };
 /** There are some fifty moments; 1 takes a minute. */
 const STRIDE = 3;
 
@@ -31,8 +29,7 @@ test('whatever moment of an export a node is killed at, the mission goes on at o
   const outcomes = new Set<string>();
   for (let n = 1; points.at(-1) !== 'done'; n += STRIDE) {
     const [missions, away] = [temporaryMissions(), temporaryMissions()];
-    const steps = [step('a', 'true', NEVER), step('b', gate('g')), step('c', 'true', NEVER)];
-    dropInto(missions, mission('c', [task('t', steps)]));
+    dropInto(missions, mission('c', threeSteps()));
     const to = join(away, 'c');
     points.push(await exportKilledAt(n, missions, to));
     const owner = readOwner(join(missions, 'c'));

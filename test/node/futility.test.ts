@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { agentAddress } from '../../machines/addresses.ts';
 import { describe, expect, test } from 'vitest';
 import type { JsonObject } from '../../machines/json.ts';
 import { eventually } from '../support/eventually.ts';
@@ -25,12 +26,17 @@ const move = (at: TestNode, to: Folder, id = 'c.lead.1'): void =>
   );
 
 /** A mission with a worker whose first step stands at the gate `g`, and that worker killed. */
-async function askedFor(at: TestNode, more: JsonObject = {}): Promise<void> {
+async function killedAtGate(at: TestNode, more: JsonObject = {}): Promise<void> {
   const plan = [task('t', [step('a', gate('g')), step('b')])];
   const policies = { auto_revive: 'ask', ...(more['policies'] as JsonObject | undefined) };
   at.drop(mission('c', plan, { isolation_level: 'level_1', ...more, policies }));
   await at.waitsAt('c', 'g');
   await at.killWorker('c');
+}
+
+/** The same, and people are asked. */
+async function askedFor(at: TestNode, more: JsonObject = {}): Promise<void> {
+  await killedAtGate(at, more);
   await eventually(() => expect(requests(at, 'pending')).toEqual(['c.lead.1.json']));
 }
 
@@ -100,7 +106,7 @@ describe('a request for people is a file', () => {
 
   test('nobody answers: it lapses, and says so', async () => {
     const at = await startNode();
-    await askedFor(at, { policies: { ask_expires: 0.2 } });
+    await killedAtGate(at, { policies: { ask_expires: 0.2 } }); // it may be gone from pending/ before anybody looks
     await eventually(() => expect(requests(at, 'expired')).toEqual(['c.lead.1.json']));
     expect(at.revival('c')).toMatchObject({ outcome: 'expired', needs_person: true });
     await eventually(() => expect(at.ledger('c').at(-1)).toMatchObject({ outcome: 'expired' }));
@@ -217,57 +223,46 @@ describe('a revival is verified', () => {
     await at.cellIs('c', 'completed');
   });
 
-  test('put back to the previous checkpoint, no finished step runs again', async () => {
-    const at = await startNode();
-    const plan = [task('t', [step('a'), step('b', gate('g')), step('c')])];
-    at.drop(
-      mission('c', plan, {
-        isolation_level: 'level_1',
-        policies: { auto_revive: 'ask', checkpoint_interval: 0.1 },
-      }),
-    );
-    await at.waitsAt('c', 'g');
-    await eventually(() =>
-      expect(readdirSync(at.path('c', 'checkpoints/lead')).join()).toMatch(/state\.\d+\.json/),
-    );
-    await at.killWorker('c');
-    await eventually(() => expect(at.revival('c').status).toBe('pending_approval'));
-    await at.tellLazarus('c', { type: 'revival.approve', by: 'me', rollBack: true });
-    await eventually(() => expect(at.revival('c').status).toBe('revived'));
-    expect(at.revival('c').story.join('\n')).toContain('put back to the checkpoint');
-    at.open('c', 'g');
-    await at.cellIs('c', 'completed');
-    expect(at.counts('c')).toEqual({ 't/a': 1, 't/b': 2, 't/c': 1 });
-  });
-});
-
-test('put back while a step may have run: its probe is asked, and it does not run twice', async () => {
-  const at = await startNode();
-  const first = step('a', `touch artifacts/done; ${gate('g')}`, {
-    retry: 'probe',
-    probe: ['test', '-e', 'artifacts/done'],
-  });
-  at.drop(
-    mission('c', [task('t', [step('z'), first, step('b')])], {
-      isolation_level: 'level_1',
-      policies: { auto_revive: 'ask', checkpoint_interval: 0.1 },
-    }),
+  test.each([
+    ['a safe step that was cut off runs again', {}, 2],
+    [
+      'one that may have run is asked for by its probe, and does not run twice',
+      { retry: 'probe', probe: ['test', '-e', 'artifacts/done'] },
+      1,
+    ],
+  ])(
+    'put back to the previous checkpoint, no finished step runs again; %s',
+    async (_name, more, runs) => {
+      const at = await startNode();
+      const cutOff = step('b', `touch artifacts/done; ${gate('g')}`, more);
+      at.drop(
+        mission('c', [task('t', [step('a'), cutOff, step('c')])], {
+          isolation_level: 'level_1',
+          policies: { auto_revive: 'ask', checkpoint_interval: 0.1 },
+        }),
+      );
+      await at.waitsAt('c', 'g');
+      await eventually(() =>
+        expect(readdirSync(at.path('c', 'checkpoints/lead')).join()).toMatch(/state\.\d+\.json/),
+      );
+      await at.killWorker('c');
+      await eventually(() => expect(at.revival('c').status).toBe('pending_approval'));
+      await at.tellLazarus('c', { type: 'revival.approve', by: 'me', rollBack: true });
+      await eventually(() => expect(at.revival('c').status).toBe('revived'));
+      expect(at.revival('c').story.join('\n')).toContain('put back to the checkpoint');
+      at.open('c', 'g');
+      await at.cellIs('c', 'completed');
+      expect(at.counts('c')).toEqual({ 't/a': 1, 't/b': runs, 't/c': 1 });
+    },
   );
-  await at.waitsAt('c', 'g');
-  await eventually(() =>
-    expect(readdirSync(at.path('c', 'checkpoints/lead')).join()).toMatch(/state\.\d+\.json/),
-  );
-  await at.killWorker('c');
-  await eventually(() => expect(at.revival('c').status).toBe('pending_approval'));
-  await at.tellLazarus('c', { type: 'revival.approve', by: 'me', rollBack: true });
-  await at.cellIs('c', 'completed');
-  expect(at.counts('c')).toEqual({ 't/z': 1, 't/a': 1, 't/b': 1 });
 });
 
 test('what an agent knows cannot be written: it has failed, and goes on when that is mended', async () => {
   const at = await startNode();
   at.drop(mission('c', [task('t', [step('a')])], { status: 'paused' }));
   await eventually(() => expect(at.cell('c').status).toBe('paused'));
+  // Its actor is there: one that is made later would look for a checkpoint of an earlier life, and be held.
+  await eventually(() => expect(at.node.kernel.system.has(agentAddress('c', 'lead'))).toBe(true));
   const { chmodSync, mkdirSync, rmSync, symlinkSync } = await import('node:fs');
   mkdirSync(at.path('c', 'checkpoints'), { recursive: true });
   rmSync(at.path('c', 'checkpoints/lead'), { recursive: true, force: true });
@@ -287,12 +282,14 @@ test('what an agent knows cannot be written: it has failed, and goes on when tha
 });
 
 describe('an agent whose own actor is held', () => {
-  /** Every checkpoint of the agent is damaged while no node runs. */
+  /** Every checkpoint of the agent is damaged while no node runs, and the cell's own records, that could stand in for them, are gone. */
   function damage(at: TestNode): () => void {
     const folder = at.path('c', 'checkpoints/lead');
     const files = readdirSync(folder).filter((name) => name.startsWith('state'));
     const whole = files.map((name) => ({ name, text: readFileSync(join(folder, name)) }));
     for (const { name } of whole) writeFileSync(join(folder, name), 'garbage');
+    const records = at.path('c', '.lazarus/journal');
+    renameSync(records, `${records}~`);
     return () => whole.forEach(({ name, text }) => writeFileSync(join(folder, name), text));
   }
 
@@ -310,6 +307,14 @@ describe('an agent whose own actor is held', () => {
       'previous_checkpoint',
     );
     await at.fileSays('c', 'agents/lead.json', { status: 'failed' });
+    const isAsked = () =>
+      expect(at.json('c', 'agents/lead.json')['status_reason']).toMatch(
+        /^its actor is held: .*; waits for a person .*`lazarus revivals show c\.lead\.1`$/,
+      );
+    await eventually(isAsked);
+    await at.restart(); // it is held again, and asked about as before
+    await at.node.scanned;
+    isAsked();
     mend();
     await at.tellLazarus('c', { type: 'revival.approve', by: 'me' });
     await eventually(() => expect(at.revival('c').status).toBe('revived'));

@@ -15,17 +15,11 @@ import { runVerb } from '../../actors/control.ts';
 import { cellAddress } from '../../machines/addresses.ts';
 import type { JsonObject } from '../../machines/json.ts';
 import { eventually } from '../support/eventually.ts';
-import { dropInto, gate, mission, startNode, startNodeProcess } from '../support/node.ts';
-import { step, task, temporaryMissions } from '../support/node.ts';
+import { gate, leftUnclean, mission, NEVER, startNode, startNodeProcess } from '../support/node.ts';
+import { step, task, temporaryMissions, threeSteps } from '../support/node.ts';
 import type { TestNode } from '../support/node.ts';
 
-const NEVER = { retry: 'never' };
 const LEVELS = ['none', 'level_1'] as const;
-
-/** Steps `a` and `c` must not run twice; `b` stands at the gate `g`. */
-const threeSteps = (b: JsonObject = {}): JsonObject[] => [
-  task('t', [step('a', 'true', NEVER), step('b', gate('g'), b), step('c', 'true', NEVER)]),
-];
 
 async function verb(at: TestNode, name: string, input: JsonObject): Promise<JsonObject> {
   return (await runVerb(at.node, name, input)) as JsonObject;
@@ -38,18 +32,6 @@ const imported = (at: TestNode, path: string, more: JsonObject = {}): Promise<Js
 async function atGate(at: TestNode, level: string, b: JsonObject = {}): Promise<void> {
   at.drop(mission('c', threeSteps(b), { isolation_level: level }));
   await at.waitsAt('c', 'g');
-}
-
-/** A copy of the mission as a killed node leaves it: its newest records are in that node's journal alone. */
-async function leftUnclean(): Promise<{ missions: string; path: string }> {
-  const missions = temporaryMissions();
-  const node = await startNodeProcess(missions);
-  dropInto(missions, mission('c', threeSteps()));
-  await eventually(() => {
-    if (!existsSync(join(missions, 'c/artifacts/g.waiting'))) throw new Error('not there yet');
-  });
-  await node.crash();
-  return { missions, path: join(missions, 'c') };
 }
 
 describe.each(LEVELS)('a mission exported in the middle of a step (%s)', (level) => {

@@ -1,30 +1,17 @@
 /** A cell that waits costs no memory, is shown all the same, and wakes for whatever concerns it. */
 import { expect, test } from 'vitest';
-import { eventually } from '../support/eventually.ts';
 import { mission, startNode, step, task } from '../support/node.ts';
-import type { TestNode } from '../support/node.ts';
-import { cellAddress } from '../../machines/addresses.ts';
-
-const isAwake = (at: TestNode, cellId: string): boolean =>
-  at.node.kernel.system.actors.get(cellAddress(cellId))?.resident !== undefined;
-
-async function asleep(at: TestNode, cellId: string): Promise<void> {
-  await eventually(async () => {
-    await at.node.kernel.passivateIdle();
-    expect(isAwake(at, cellId)).toBe(false);
-  });
-}
 
 test('an idle cell sleeps; looking at it does not wake it', async () => {
   const at = await startNode();
   at.drop(mission('c', [task('t', [step('a')])]));
   await at.cellIs('c', 'completed');
   await at.taskIs('c', 't', 'completed');
-  await asleep(at, 'c');
+  await at.asleep('c');
   expect(at.cell('c').status).toBe('completed');
   await at.node.door.lookAt('c');
   await at.node.projector.project('c');
-  expect(isAwake(at, 'c')).toBe(false);
+  expect(at.isAwake('c')).toBe(false);
 });
 
 test('it wakes for a file, for an event and for its timeout, and goes on as if it had not slept', async () => {
@@ -41,7 +28,7 @@ test('it wakes for a file, for an event and for its timeout, and goes on as if i
   await at.fileSays('timer', 'cell.json', {
     status_reason: 'criterion nice waits for a person to confirm it',
   });
-  for (const id of ['file', 'event', 'timer']) await asleep(at, id);
+  for (const id of ['file', 'event', 'timer']) await at.asleep(id);
 
   at.write('file', 'tasks/later.json', task('later', [step('a')]));
   await at.cellIs('file', 'completed');
@@ -59,7 +46,7 @@ test('its timer is kept over a restart while it sleeps', async () => {
   await at.fileSays('c', 'cell.json', {
     status_reason: 'criterion nice waits for a person to confirm it',
   });
-  await asleep(at, 'c');
+  await at.asleep('c');
   await at.restart();
   await at.cellIs('c', 'failed');
 });

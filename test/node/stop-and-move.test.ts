@@ -4,16 +4,11 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { JsonObject } from '../../machines/json.ts';
 import { eventually } from '../support/eventually.ts';
-import { agent, dropInto, gate, mission, startNode, startNodeProcess } from '../support/node.ts';
-import { step, task, temporaryMissions } from '../support/node.ts';
+import { agent, dropInto, gate, leftUnclean, mission, NEVER } from '../support/node.ts';
+import { startNode, startNodeProcess, step, task } from '../support/node.ts';
+import { temporaryMissions, threeSteps } from '../support/node.ts';
 import type { TestNode } from '../support/node.ts';
 
-const NEVER = { retry: 'never' };
-
-/** Steps `a` and `c` must not run twice; `b` stands at the gate `g`. */
-const threeSteps = (b: JsonObject = {}): JsonObject[] => [
-  task('t', [step('a', 'true', NEVER), step('b', gate('g'), b), step('c', 'true', NEVER)]),
-];
 const LEVELS = ['none', 'level_1'] as const;
 
 /** A missions folder on which nodes have been running for so many days. */
@@ -140,15 +135,9 @@ describe('a cell in another missions folder', () => {
   });
 
   test('a copy of a cell that was not left cleanly is held, with the reason', async () => {
-    const missions = temporaryMissions();
-    const node = await startNodeProcess(missions);
-    dropInto(missions, mission('c', threeSteps()));
-    await eventually(() => {
-      if (!existsSync(join(missions, 'c/artifacts/g.waiting'))) throw new Error('not there yet');
-    });
-    await node.crash();
+    const { path } = await leftUnclean();
     const there = await startNode();
-    cpSync(join(missions, 'c'), join(there.missions, 'c'), { recursive: true });
+    cpSync(path, there.path('c'), { recursive: true });
     await eventually(() =>
       expect(there.node.status().held).toMatchObject([
         { what: 'c', reason: expect.stringContaining('did not stop cleanly') },

@@ -219,6 +219,18 @@ export class TestNode {
     await this.node.kernel.system.settle(key, verdict, 'a person');
   }
 
+  isAwake(cellId: string): boolean {
+    return this.node.kernel.system.actors.get(cellAddress(cellId))?.resident !== undefined;
+  }
+
+  /** Idle actors leave memory now, not after a while; resolves when this cell has. */
+  async asleep(cellId: string): Promise<void> {
+    await eventually(async () => {
+      await this.node.kernel.passivateIdle();
+      if (this.isAwake(cellId)) throw new Error(`${cellId} is awake`);
+    });
+  }
+
   /** Kills the worker of an agent at once; resolves with the pid it had. */
   async killWorker(cellId: string, agentId = 'lead'): Promise<number> {
     const pid = await eventually(() => found(this.agent(cellId, agentId).pid ?? undefined, 'pid'));
@@ -305,6 +317,26 @@ export function dropInto(missions: string, file: JsonObject): void {
   const name = `${String(file['cell_id'] ?? 'mission')}.json`;
   put(missions, `.${name}~`, file);
   renameSync(join(missions, `.${name}~`), join(missions, name));
+}
+
+/** Their effect must not come twice. */
+export const NEVER = { retry: 'never' };
+
+/** Steps `a` and `c` must not run twice; `b` stands at the gate `g`. */
+export const threeSteps = (b: JsonObject = {}): JsonObject[] => [
+  task('t', [step('a', 'true', NEVER), step('b', gate('g'), b), step('c', 'true', NEVER)]),
+];
+
+/** A copy of the mission `c` as a killed node leaves it: its newest records are in that node's journal alone. */
+export async function leftUnclean(): Promise<{ missions: string; path: string }> {
+  const missions = temporaryMissions();
+  const node = await startNodeProcess(missions);
+  dropInto(missions, mission('c', threeSteps()));
+  await eventually(() => {
+    if (!existsSync(join(missions, 'c/artifacts/g.waiting'))) throw new Error('not there yet');
+  });
+  await node.crash();
+  return { missions, path: join(missions, 'c') };
 }
 
 const entry = fileURLToPath(new URL('node-child.ts', import.meta.url));
