@@ -30,6 +30,7 @@ import type { MetricFamily } from '../machines/metrics.ts';
 import { bindAgentEffects } from './agent.actor.ts';
 import { bindCellEffects } from './cell.actor.ts';
 import { CellDoor } from './cell-door.ts';
+import { Cgroups } from './cgroup.ts';
 import type { MovesHost } from './cell-export.ts';
 import { CellPlaces } from './cell-places.ts';
 import { cutOffEffects, hasOutcome } from './cut-off.ts';
@@ -117,6 +118,7 @@ export class MissionNode {
   readonly #store: CellStore;
   readonly #revivalDoor: RevivalDoor;
   readonly #pool: WorkerPool;
+  readonly #cgroups: Cgroups | null;
   readonly #watcher: MissionsWatcher;
   readonly #errorFiles: ErrorFiles;
   readonly #missionLog: MissionLog;
@@ -139,6 +141,7 @@ export class MissionNode {
       places: CellPlaces;
       ownership: CellOwnership;
       store: CellStore;
+      cgroups: Cgroups | null;
       config: RunningConfig;
       daemonPolicies: DaemonPolicies;
     },
@@ -147,6 +150,7 @@ export class MissionNode {
     this.#lock = parts.lock;
     this.#ownership = parts.ownership;
     this.#store = parts.store;
+    this.#cgroups = parts.cgroups;
     this.#config = parts.config;
     this.#daemonPolicies = parts.daemonPolicies;
     this.layout = parts.layout;
@@ -160,6 +164,7 @@ export class MissionNode {
     this.#pool = new WorkerPool({
       nodeId,
       log,
+      cgroups: parts.cgroups,
       compileCacheDir: hostCompileCache() ?? join(layout.own, 'compile-cache'), // the host's is warm on a new folder too
       standby: this.config.values.standby_workers,
       ...options.workers,
@@ -233,7 +238,8 @@ export class MissionNode {
     try {
       removeLeftovers(layout.own);
       const nodeId = await nodeIdentity(layout.nodeId);
-      if (options.effects !== false) await endEarlierLife(nodeId, options.log); // N2
+      const cgroups = options.effects === false ? null : Cgroups.open(nodeId);
+      if (options.effects !== false) await endEarlierLife(nodeId, cgroups, options.log); // N2
       const places = new CellPlaces(options.missionsDir);
       places.claimAll();
       makeSystemCell(places);
@@ -268,6 +274,7 @@ export class MissionNode {
         places,
         ownership,
         store,
+        cgroups,
         config,
         daemonPolicies,
       };
@@ -322,7 +329,7 @@ export class MissionNode {
         committed_lsn: this.kernel.committedLsn(),
         actors: system.actors.size,
         held_actors: heldActors(system),
-        workers: { ...this.workerCounts(), trees_ended_by: treeMeans() },
+        workers: { ...this.workerCounts(), trees_ended_by: treeMeans(this.#cgroups) },
         ...(system.failure ? { reason: system.failure.message } : {}),
       },
     );
@@ -431,6 +438,7 @@ export class MissionNode {
     await system.effects.drained('runStep', this.moves.drainMs);
     await system.effects.close();
     await this.#pool.close();
+    this.#cgroups?.close();
     this.#missionLog.flush();
     if (system.failure === undefined) {
       await system.settled();
@@ -565,13 +573,19 @@ function heldActors({ actors }: ActorSystem): { address: string; code: string; r
   return held;
 }
 
-async function endEarlierLife(nodeId: string, log: SystemLog): Promise<void> {
-  const swept = await endLeftovers(nodeId);
-  if (!swept.supported) return;
-  if (swept.ended > 0) log.warn({ pids: swept.pids }, 'ended processes left by an earlier life');
-  if (swept.remaining.length > 0)
+async function endEarlierLife(
+  nodeId: string,
+  cgroups: Cgroups | null,
+  log: SystemLog,
+): Promise<void> {
+  const swept = await endLeftovers(nodeId); // workers before their steps (S2), then what is left in their groups
+  const grouped = (await cgroups?.endAll()) ?? [];
+  const remaining = [...new Set([...(swept.supported ? swept.remaining : []), ...grouped])];
+  if (swept.supported && swept.ended > 0)
+    log.warn({ pids: swept.pids }, 'ended processes left by an earlier life');
+  if (remaining.length > 0)
     throw new RuntimeError(
-      `processes of an earlier life cannot be ended: ${swept.remaining.join(', ')}`,
+      `processes of an earlier life cannot be ended: ${remaining.join(', ')}`,
       {
         code: 'CONFLICT',
         hint: 'End them by hand, then start again: a step of theirs may still be writing.',

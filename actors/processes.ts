@@ -10,14 +10,15 @@
  *    nobody in the middle of execve(2), where a process shows no environment for a moment.
  * S4 A pid is believed only together with its start time, since the kernel uses pids again.
  *
- * Not caught: a program that leaves its group, detaches *and* clears its environment; only a pid namespace (level_2)
- * holds that one. Without /proc (macOS) there is no sweep, and the result says so.
+ * Not caught: a program that leaves its group, detaches *and* clears its environment; a worker's cgroup ends that one with
+ * the worker, where the host gives cgroups (cgroup.ts). Without /proc (macOS) there is no sweep, and the result says so.
  */
 import { spawnSync } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
 import { isAbsolute, join } from 'node:path';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { invariant } from '../machines/invariant.ts';
+import type { Cgroups } from './cgroup.ts';
 import { findMarked } from './marks.ts';
 import type { Mark } from './marks.ts';
 import { hasProc, isRunning, listPids, readStat } from './proc-fs.ts';
@@ -43,9 +44,10 @@ export type SweepResult =
 const EXEC_PATIENCE_MS = 1000;
 
 /** By which means a whole process tree can be ended on this host; the status says so. */
-export type TreeMeans = 'environment sweep' | 'process group only';
+export type TreeMeans = 'cgroup' | 'environment sweep' | 'process group only';
 
-export function treeMeans(): TreeMeans {
+export function treeMeans(cgroups: Cgroups | null): TreeMeans {
+  if (cgroups) return 'cgroup';
   return hasProc ? 'environment sweep' : 'process group only';
 }
 

@@ -17,6 +17,7 @@
 import { availableParallelism } from 'node:os';
 import { RuntimeError } from '../machines/errors.ts';
 import { AwakeClock } from './awake-clock.ts';
+import type { Cgroups } from './cgroup.ts';
 import { StandbyWorkers } from './standby-workers.ts';
 import { StartSlots } from './start-slots.ts';
 import type { StepOutcome, StepRequest } from './step-runner.ts';
@@ -66,6 +67,8 @@ export interface WorkerHandle {
 export interface WorkerPoolOptions {
   nodeId: string;
   log: WorkerLog;
+  /** By which the tree of a worker is ended, where the host gives them. Default: none. */
+  cgroups?: Cgroups | null;
   /** Default 256, those that stand by included; each takes some 10 MB of its own. */
   maxWorkers?: number;
   /** How many stand by once an agent has asked for a worker. Default 2; 0: none. */
@@ -214,6 +217,7 @@ export class WorkerPool {
         compileCacheDir: this.#options.compileCacheDir,
         beatIntervalMs: this.#beatIntervalMs,
         clock: this.#clock,
+        cgroups: this.#options.cgroups ?? null,
         siblingsOf: (one) =>
           [...this.#workers].filter((other) => other !== one && other.serves(one)),
       });

@@ -5,6 +5,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { RuntimeError } from '../machines/errors.ts';
 import type { AwakeClock } from './awake-clock.ts';
+import type { Cgroups } from './cgroup.ts';
 import { killGroups, sweepByMark } from './processes.ts';
 import type { StepOutcome, StepRequest } from './step-runner.ts';
 import type { WorkerHealth } from './worker-health.ts';
@@ -41,6 +42,8 @@ export interface WorkerProcessOptions {
   compileCacheDir: string | undefined;
   beatIntervalMs: number;
   clock: AwakeClock;
+  /** Null: trees are ended by process groups and marks. */
+  cgroups: Cgroups | null;
   /** The other workers of the same agent that are not gone. */
   siblingsOf: (worker: WorkerProcess) => WorkerProcess[];
 }
@@ -70,6 +73,7 @@ export class WorkerProcess implements WorkerHandle {
   readonly #workerId = randomUUID();
   readonly #child: ChildProcess;
   readonly #runs = new WorkerRuns();
+  readonly #isInGroup: boolean;
   readonly #watch: WorkerWatch;
   #owner: Adoption | null = null;
   #isStarted = false;
@@ -93,6 +97,7 @@ export class WorkerProcess implements WorkerHandle {
         details: { mayHaveRun: false },
       });
     this.pid = this.#child.pid;
+    this.#isInGroup = options.cgroups?.place(this.#workerId, this.pid) ?? false;
     this.#watch = new WorkerWatch(this.pid, options.beatIntervalMs, options.clock);
     this.#child.on('message', (message) => this.#hear(message));
     forwardOutput(this.#child, (stream, text) =>
@@ -306,9 +311,10 @@ export class WorkerProcess implements WorkerHandle {
    * the worker's own mark until it becomes the step. Both are its alone: nobody else's step or worker is met.
    */
   async #sweep(): Promise<number[]> {
+    const { nodeId, log, cgroups } = this.#options;
+    const inGroup = this.#isInGroup && cgroups ? await this.#endGroup(cgroups) : [];
     const keys = this.#runs.unsettledKeys();
-    if (keys.length === 0) return [];
-    const { nodeId, log } = this.#options;
+    if (keys.length === 0) return inGroup;
     const forked = { LAZARUS_NODE: nodeId, LAZARUS_WORKER: this.#workerId };
     const steps = keys.map((key) => ({ LAZARUS_NODE: nodeId, LAZARUS_KEY: key }));
     try {
@@ -317,9 +323,25 @@ export class WorkerProcess implements WorkerHandle {
       const remaining = result.supported ? result.remaining : [];
       if (remaining.length > 0)
         log.error({ ...this.#names(), remaining }, 'processes of a worker cannot be ended');
-      return remaining;
+      return [...new Set([...inGroup, ...remaining])];
     } catch (err) {
       log.error({ ...this.#names(), err }, 'processes of a worker cannot be looked at');
+      return [this.pid];
+    }
+  }
+
+  /** Its whole tree, whatever that did to get away; those that could not be ended are told. */
+  async #endGroup(cgroups: Cgroups): Promise<number[]> {
+    try {
+      const remaining = await cgroups.end(this.#workerId);
+      if (remaining.length > 0)
+        this.#options.log.error(
+          { ...this.#names(), remaining },
+          'processes of a worker cannot be ended',
+        );
+      return remaining;
+    } catch (err) {
+      this.#options.log.error({ ...this.#names(), err }, 'the group of a worker cannot be ended');
       return [this.pid];
     }
   }

@@ -174,7 +174,7 @@ describe('marks', () => {
   });
 
   test('the status can say how trees are ended here', () => {
-    expect(treeMeans()).toBe(hasProc ? 'environment sweep' : 'process group only');
+    expect(treeMeans(null)).toBe(hasProc ? 'environment sweep' : 'process group only');
   });
 });
 

@@ -1,5 +1,7 @@
 /** Workers that live but do not work: Lazarus hears why they were ended, and the mission goes on. */
 import { expect, test } from 'vitest';
+import { Cgroups } from '../../actors/cgroup.ts';
+import { treeMeans } from '../../actors/processes.ts';
 import { hasProc } from '../../actors/proc-fs.ts';
 import { eventually } from '../support/eventually.ts';
 import { gate, mission, startNode, step, task } from '../support/node.ts';
@@ -64,5 +66,7 @@ test('the status tells of workers that stand by, and by which means a process tr
   at.drop(mission('c', [task('t', [step('a')])], { isolation_level: 'level_1' }));
   await at.cellIs('c', 'completed');
   await eventually(() => expect(at.node.status().node['workers']).toMatchObject({ standby: 2 }));
-  expect(at.node.status().node['workers']).toHaveProperty('trees_ended_by');
+  const cgroups = Cgroups.open('a-test');
+  expect(at.node.status().node['workers']).toMatchObject({ trees_ended_by: treeMeans(cgroups) });
+  cgroups?.close();
 });
