@@ -3,7 +3,8 @@
  * group). Whatever a worker starts is in its group and cannot leave it by detaching, double forks, setsid or a cleared
  * environment; one write ends all of it.
  *
- * G1 A worker is put into its group before it is told to run anything, so nothing of it was ever outside.
+ * G1 A worker goes into its group by itself and starts nothing before it is there, so nothing of it was ever outside. The host
+ *    does not move it: the kernel may take 15 ms for that, in which the host would do nothing else.
  * G2 The groups of a node stand below one of its own, named by the node: what an earlier life left is ended there.
  * G3 Empty groups of whoever was killed are removed by the next node of the host; none that holds a process ever is.
  *
@@ -33,18 +34,15 @@ export class Cgroups {
     return cgroups.#isUsable(parent) ? cgroups : null;
   }
 
-  /** G1. False when it could not be put there: then its tree is ended by other means. */
-  place(workerId: string, pid: number): boolean {
+  /** The group of a worker, as a path: it goes there by itself (G1). Null when none can be made. */
+  make(workerId: string): string | null {
     const group = join(this.#base, workerId);
-    for (let tries = 0; tries < 2; tries += 1)
-      try {
-        mkdirSync(group, { recursive: true });
-        writeFileSync(join(group, 'cgroup.procs'), String(pid));
-        return true;
-      } catch (error) {
-        if (!hasCode(error, 'ENOENT')) return false; // the process is gone, or the right to it
-      }
-    return false; // removed in between, twice (G3)
+    try {
+      mkdirSync(group, { recursive: true });
+      return group;
+    } catch {
+      return null; // the right to it is gone: then the tree is ended by other means, as before
+    }
   }
 
   /** Ends all that is in a worker's group, and the group. Resolves with the pids that are still there. */
@@ -54,13 +52,12 @@ export class Cgroups {
 
   /** G2: everything of this node. */
   async endAll(): Promise<number[]> {
-    const left = await Promise.all(subgroups(this.#base).map(endGroup));
-    removeEmpty(this.#base);
-    return left.flat();
+    return (await Promise.all(subgroups(this.#base).map(endGroup))).flat();
   }
 
-  /** Of a node whose workers are gone. */
+  /** Of a node whose workers are gone. What cannot be removed yet the next node removes (G3). */
   close(): void {
+    for (const group of subgroups(this.#base)) removeEmpty(group);
     removeEmpty(this.#base);
   }
 
@@ -82,17 +79,27 @@ export class Cgroups {
 async function endGroup(group: string): Promise<number[]> {
   const deadline = performance.now() + KILL_WAIT_MS;
   for (let waitMs = 1; ; waitMs = Math.min(waitMs * 2, 25)) {
-    let left: number[];
     try {
-      left = pidsIn(group);
-      if (left.length > 0) writeFileSync(join(group, 'cgroup.kill'), '1');
+      const left = pidsIn(group);
+      if (left.length === 0) {
+        void removeSoon(group);
+        return [];
+      }
+      if (performance.now() >= deadline) return left;
+      writeFileSync(join(group, 'cgroup.kill'), '1');
     } catch (error) {
       if (hasCode(error, 'ENOENT', 'ENODEV')) return []; // removed
       throw error;
     }
-    if (left.length === 0 && removeEmpty(group)) return [];
-    if (performance.now() >= deadline) return left;
     await sleep(waitMs);
+  }
+}
+
+/** A group can be removed when the last trace of its processes is gone; what they were can do nothing any more. */
+async function removeSoon(group: string): Promise<void> {
+  for (let waitMs = 1; waitMs < 1000; waitMs *= 2) {
+    if (removeEmpty(group)) return;
+    await sleep(waitMs, null, { ref: false });
   }
 }
 

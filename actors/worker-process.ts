@@ -73,7 +73,6 @@ export class WorkerProcess implements WorkerHandle {
   readonly #workerId = randomUUID();
   readonly #child: ChildProcess;
   readonly #runs = new WorkerRuns();
-  readonly #isInGroup: boolean;
   readonly #watch: WorkerWatch;
   #owner: Adoption | null = null;
   #isStarted = false;
@@ -87,7 +86,11 @@ export class WorkerProcess implements WorkerHandle {
   /** Throws WORKER_LOST when the host cannot make a process. */
   constructor(options: WorkerProcessOptions) {
     this.#options = options;
-    this.#child = spawnWorker({ ...options, workerId: this.#workerId });
+    this.#child = spawnWorker({
+      ...options,
+      workerId: this.#workerId,
+      cgroup: options.cgroups?.make(this.#workerId) ?? null,
+    });
     const { log } = options;
     this.#child.on('error', (err) => log.warn({ ...this.#names(), err }, 'worker process error'));
     if (this.#child.pid === undefined)
@@ -97,7 +100,6 @@ export class WorkerProcess implements WorkerHandle {
         details: { mayHaveRun: false },
       });
     this.pid = this.#child.pid;
-    this.#isInGroup = options.cgroups?.place(this.#workerId, this.pid) ?? false;
     this.#watch = new WorkerWatch(this.pid, options.beatIntervalMs, options.clock);
     this.#child.on('message', (message) => this.#hear(message));
     forwardOutput(this.#child, (stream, text) =>
@@ -312,9 +314,9 @@ export class WorkerProcess implements WorkerHandle {
    */
   async #sweep(): Promise<number[]> {
     const { nodeId, log, cgroups } = this.#options;
-    const inGroup = this.#isInGroup && cgroups ? await this.#endGroup(cgroups) : [];
     const keys = this.#runs.unsettledKeys();
-    if (keys.length === 0) return inGroup;
+    const hidden = (): Promise<number[]> => this.#endGroup(cgroups);
+    if (keys.length === 0) return hidden();
     const forked = { LAZARUS_NODE: nodeId, LAZARUS_WORKER: this.#workerId };
     const steps = keys.map((key) => ({ LAZARUS_NODE: nodeId, LAZARUS_KEY: key }));
     try {
@@ -323,7 +325,7 @@ export class WorkerProcess implements WorkerHandle {
       const remaining = result.supported ? result.remaining : [];
       if (remaining.length > 0)
         log.error({ ...this.#names(), remaining }, 'processes of a worker cannot be ended');
-      return [...new Set([...inGroup, ...remaining])];
+      return [...new Set([...remaining, ...(await hidden())])];
     } catch (err) {
       log.error({ ...this.#names(), err }, 'processes of a worker cannot be looked at');
       return [this.pid];
@@ -331,7 +333,8 @@ export class WorkerProcess implements WorkerHandle {
   }
 
   /** Its whole tree, whatever that did to get away; those that could not be ended are told. */
-  async #endGroup(cgroups: Cgroups): Promise<number[]> {
+  async #endGroup(cgroups: Cgroups | null): Promise<number[]> {
+    if (cgroups === null) return [];
     try {
       const remaining = await cgroups.end(this.#workerId);
       if (remaining.length > 0)

@@ -15,13 +15,20 @@ export interface WorkerSpawn {
   workerId: string;
   beatIntervalMs: number;
   compileCacheDir: string | undefined;
+  /** The control group it is to enter, as a path. */
+  cgroup: string | null;
 }
 
 const workerEntry = fileURLToPath(new URL('./worker.ts', import.meta.url));
 
 export function spawnWorker(options: WorkerSpawn): ChildProcess {
   const cache = options.compileCacheDir ?? hostCompileCache();
-  const entry = [workerEntry, String(options.beatIntervalMs), setpriv() ?? ''];
+  const entry = [
+    workerEntry,
+    String(options.beatIntervalMs),
+    setpriv() ?? '',
+    options.cgroup ?? '',
+  ];
   const node = [process.execPath, ...inheritedArguments(), ...entry];
   const [command = '', ...args] = underSetpriv(node, ['--no-new-privs', '--pdeathsig', 'TERM']); // H4 of worker-pool.ts
   faultPoint('worker.before-spawn');

@@ -26,13 +26,20 @@ const FAREWELL_MS = 10_000;
 export class StepQueue {
   readonly #tell: (message: FromWorker) => Promise<void>;
   readonly #jobs: Job[] = []; // the first is the one that runs
+  readonly #entered: Promise<void>;
   #owner: Owner | null = null;
   #working: Promise<void> = Promise.resolve();
   #warming: Promise<void> = Promise.resolve();
   #leaving = false;
 
-  constructor(tell: (message: FromWorker) => Promise<void>, setpriv: string | null) {
+  /** `entered`: it is in its control group, if it has one; nothing is run before. */
+  constructor(
+    tell: (message: FromWorker) => Promise<void>,
+    setpriv: string | null,
+    entered: Promise<void>,
+  ) {
     this.#tell = tell;
+    this.#entered = entered;
     useSetpriv(setpriv);
   }
 
@@ -111,6 +118,7 @@ export class StepQueue {
       void this.#tell({ t: 'started', id, pid });
     };
     try {
+      await this.#entered;
       const outcome = await runStep(request, { signal: abort.signal, onStarted });
       return { t: 'outcome', id, outcome };
     } catch (error) {

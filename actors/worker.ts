@@ -10,11 +10,13 @@
  *    is the kernel's word that the host died.
  */
 import { flushCompileCache } from 'node:module';
+import { enterGroup } from './enter-group.ts';
 import type { FromWorker, ToWorker } from './worker-messages.ts';
 import type { StepQueue } from './worker-steps.ts';
 
-/** Between two beats, and the host's setpriv or nothing. */
+/** Between two beats; the host's setpriv, and the control group that is ours, or nothing. */
 const [beatIntervalMs, setpriv] = [Number(process.argv[2]), process.argv[3] || null];
+const entered = process.argv[4] ? enterGroup(process.argv[4]) : Promise.resolve();
 const hostPid = process.ppid;
 /** Steps, once they can be run. */
 let loaded: StepQueue | undefined;
@@ -67,7 +69,7 @@ async function load(): Promise<StepQueue> {
   await new Promise((resolve) => setImmediate(resolve));
   const module = await import('./worker-steps.ts');
   setTimeout(flushCompileCache, 500).unref(); // does nothing unless the host keeps a cache
-  loaded = new module.StepQueue(tell, setpriv);
+  loaded = new module.StepQueue(tell, setpriv, entered);
   if (!isWanted) loaded.warmUp();
   return loaded;
 }
