@@ -6,8 +6,9 @@
  */
 import { join } from 'node:path';
 import { unlinkInside, readInside, writeWholeInside } from '../../cells/inside.ts';
-import { ERROR_SUFFIX } from '../../cells/layout.ts';
+import { cellPath, ERROR_SUFFIX } from '../../cells/layout.ts';
 import { scanCell } from '../../cells/load.ts';
+import { ownerProblem, readOwner } from '../../cells/owner.ts';
 import type { CellScan } from '../../cells/load.ts';
 import { cellAddress, SYSTEM_CELL_ID } from '../../machines/addresses.ts';
 import type { CellContext } from '../../machines/cell-context.ts';
@@ -26,7 +27,7 @@ export function checkProjections(world: World, findings: Findings): void {
   for (const cell of world.cells) {
     if (cell.cellId === SYSTEM_CELL_ID) continue;
     const scan = scanCell(cell.dir);
-    checkErrorFiles(cell, scan, findings);
+    checkErrorFiles(world, cell, { scan, findings });
     const context = contextOf(world, cell.cellId);
     if (context) checkFiles({ cell, context, scan, findings });
   }
@@ -126,7 +127,12 @@ function differs(
 
 const FIRST_LINE = 'Not accepted by lazarus:';
 
-function checkErrorFiles({ dir, cellId }: CellPlace, scan: CellScan, findings: Findings): void {
+function checkErrorFiles(
+  { nodeId }: World,
+  { dir, cellId }: CellPlace,
+  { scan, findings }: { scan: CellScan; findings: Findings },
+): void {
+  const isHeld = ownerProblem(readOwner(dir), nodeId) !== undefined; // said in the cell's own error file
   const bad = new Set(scan.problems.map(({ path }) => path));
   for (const { path, problems } of scan.problems)
     findings.add({
@@ -139,7 +145,8 @@ function checkErrorFiles({ dir, cellId }: CellPlace, scan: CellScan, findings: F
       cell_id: cellId,
     });
   for (const name of scan.errorFiles) {
-    if (bad.has(name.slice(0, -ERROR_SUFFIX.length))) continue;
+    const path = name.slice(0, -ERROR_SUFFIX.length);
+    if (bad.has(path) || (isHeld && path === cellPath.cell)) continue;
     const isOurs = readInside(dir, name, { maxBytes: 256 * 1024 })
       .toString('utf8')
       .startsWith(FIRST_LINE);

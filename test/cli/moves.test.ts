@@ -64,6 +64,7 @@ describe('a mission that moves', () => {
     await until(() => expect(ran(cell)).toBe('one\ntwo\n'));
     await node.stop();
     await well(lazarus(here, 'cell', 'export', 'c', '--json'));
+    expect((await lazarus(here, 'fsck')).out).toContain('0 warnings');
     const down = (await lazarus(here, 'status', '--json')).json();
     expect(down).toMatchObject({
       node: { state: 'stopped' },
