@@ -18,6 +18,8 @@ export class StreamIntake implements Source, StreamSink {
   #head = 0;
   /** What has been queued; the actor's state follows. */
   #last: string | undefined;
+  /** Queued and not durable yet, by entry: one that is read again, on a new connection, must not be acknowledged before. */
+  readonly #open = new Map<string, (() => void)[]>();
 
   /** `wake`: something is queued. */
   constructor(actor: BridgeActor, stream: string, wake: () => void) {
@@ -64,13 +66,30 @@ export class StreamIntake implements Source, StreamSink {
         if (open === 0) resolve();
       };
       for (const entry of entries) {
-        if (!isTakenOver && this.#isRead(entry.id)) continue;
+        if (isTakenOver) {
+          open += 1;
+          this.#queue.push(this.#outgoing(entry, true, settled));
+          continue;
+        }
+        const waiting = this.#open.get(entry.id);
+        if (this.#isRead(entry.id) && waiting === undefined) continue;
         open += 1;
-        this.#queue.push(this.#outgoing(entry, isTakenOver, settled));
+        if (waiting) waiting.push(settled);
+        else this.#queue.push(this.#outgoing(entry, false, this.#opened(entry.id, settled)));
       }
       settled();
       this.#wake();
     });
+  }
+
+  /** Until it is durable, whoever reads the entry again waits for it too. */
+  #opened(id: string, settled: () => void): () => void {
+    this.#open.set(id, [settled]);
+    return () => {
+      const waiting = this.#open.get(id) ?? [];
+      this.#open.delete(id);
+      for (const tell of waiting) tell();
+    };
   }
 
   #isRead(id: string): boolean {

@@ -99,7 +99,11 @@ export class BridgeFixture {
     await eventually(
       () => {
         const { heard, refused } = this.context;
-        if (heard + refused < count) throw new Error(`${heard} heard, ${refused} refused`);
+        if (heard + refused >= count) return;
+        const { held } = this.test.node.status();
+        throw new Error(
+          `${heard} heard, ${refused} refused; ${JSON.stringify({ held, status: this.status })}`,
+        );
       },
       { timeoutMs },
     );
