@@ -167,7 +167,7 @@ class StreamReader {
       const isIdle = this.#underWay.size === 0;
       const entries = await this.#read(this.#options.consumer, '>', isIdle);
       if (entries.length > 0) this.#begin(entries);
-      else if (!isIdle) await Promise.race(this.#underWay);
+      else if (this.#underWay.size > 0) await Promise.race(this.#underWay); // all may have ended while it looked
     }
     await Promise.all(this.#underWay);
   }
