@@ -136,7 +136,7 @@ describe('what a watcher sees', () => {
     );
     const events = (): string[] =>
       watching.of(session('cell/a'), '@xstate.event').map(({ event }) => event?.type ?? '');
-    expect(events()).toEqual(['actor.spawned', 'add', 'actor.stopped']);
+    await eventually(() => expect(events()).toEqual(['actor.spawned', 'add', 'actor.stopped']));
     await spawn('cell/a');
     await eventually(() =>
       expect(watching.state(session('cell/a'))).toMatchObject({
