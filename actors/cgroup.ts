@@ -6,7 +6,7 @@
  * G1 A worker goes into its group by itself and starts nothing before it is there, so nothing of it was ever outside. The host
  *    does not move it: the kernel may take 15 ms for that, in which the host would do nothing else.
  * G2 The groups of a node stand below one of its own, named by the node: what an earlier life left is ended there.
- * G3 Empty groups of whoever was killed are removed by the next node of the host; none that holds a process ever is.
+ * G3 Nobody removes a group of another node, not even an empty one: a worker may be on its way into it.
  *
  * Not caught: a step with the right to write to other groups (root) that moves itself there.
  */
@@ -31,7 +31,7 @@ export class Cgroups {
     const parent = ownGroup();
     if (parent === undefined) return null;
     const cgroups = new Cgroups(join(parent, `${PREFIX}${nodeId}`));
-    return cgroups.#isUsable(parent) ? cgroups : null;
+    return cgroups.#isUsable() ? cgroups : null;
   }
 
   /** The group of a worker, as a path: it goes there by itself (G1). Null when none can be made. */
@@ -55,19 +55,14 @@ export class Cgroups {
     return (await Promise.all(subgroups(this.#base).map(endGroup))).flat();
   }
 
-  /** Of a node whose workers are gone. What cannot be removed yet the next node removes (G3). */
+  /** Of a node whose workers are gone. What cannot be removed yet its next life removes (G2). */
   close(): void {
     for (const group of subgroups(this.#base)) removeEmpty(group);
     removeEmpty(this.#base);
   }
 
-  #isUsable(parent: string): boolean {
+  #isUsable(): boolean {
     try {
-      for (const other of subgroups(parent)) {
-        if (!other.startsWith(join(parent, PREFIX)) || other === this.#base) continue;
-        for (const group of subgroups(other)) removeEmpty(group); // G3
-        removeEmpty(other);
-      }
       mkdirSync(this.#base, { recursive: true });
       return readdirSync(this.#base).includes('cgroup.kill');
     } catch {

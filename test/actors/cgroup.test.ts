@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { randomUUID } from 'node:crypto';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { Cgroups } from '../../actors/cgroup.ts';
@@ -55,13 +55,15 @@ describe.skipIf(here === null)('given a host with cgroup v2', () => {
     expect(await cgroups.end(id)).toEqual([]);
   });
 
-  test('a group is not removed by another node while it holds a process', async () => {
+  test('a group is not removed by another node, be it empty or not', async () => {
     const { cgroups, id } = group();
     const child = spawn('sleep', ['600']);
     onTestFinished(() => void child.kill('SIGKILL'));
     const exited = once(child, 'exit');
     put(cgroups, id, child);
+    const empty = cgroups.make(randomUUID()) as string;
     Cgroups.open(`test-${randomUUID()}`)?.close();
+    expect(existsSync(empty)).toBe(true);
     expect(pidAlive(child.pid as number, null)).toBe(true);
     expect(await cgroups.endAll()).toEqual([]);
     await exited;
