@@ -16,6 +16,7 @@ import { readCellCopy } from '../cells/journal-copy.ts';
 import { readSegments } from '../cells/journal-reader.ts';
 import { missionsLayout } from '../cells/layout.ts';
 import { homeCell } from '../machines/addresses.ts';
+import { RuntimeError } from '../machines/errors.ts';
 import type { JsonObject } from '../machines/json.ts';
 import { act, verb } from './command.ts';
 import { chooseMissions } from './missions.ts';
@@ -66,7 +67,10 @@ export function command(): Command {
     onStop(() => process.exit(DONE));
     for (;;) {
       await sleep(INTERVAL_MS);
-      const durable = durableLsn(await readStatus(missions));
+      const durable = await readStatus(missions).then(durableLsn, (error: unknown) => {
+        if (error instanceof RuntimeError) return last; // a node that does not answer just now: it is asked again
+        throw error;
+      });
       if (durable <= last) continue;
       for (const record of shared(missions, { from: last + 1, to: durable })) {
         last = record.lsn;
