@@ -2,15 +2,15 @@
  * The control verbs: one list, served by the command line, the control socket and whatever door comes later. A verb is
  * written once, its input is checked here, and its errors are RuntimeErrors that every door can show.
  */
-import { createRequire } from 'node:module';
-import type { Ajv, ValidateFunction } from 'ajv';
 import { cellAddress } from '../machines/addresses.ts';
 import type { CellContext } from '../machines/cell-context.ts';
 import { RuntimeError } from '../machines/errors.ts';
-import { isDeeperThan, isJsonObject } from '../machines/json.ts';
+import { refuseDeep } from '../machines/input-depth.ts';
+import { isJsonObject } from '../machines/json.ts';
 import type { JsonValue } from '../machines/json.ts';
 import type { MissionNode } from './node.ts';
 import { addingVerbs } from './verbs/additions.ts';
+import { namesIn, schemaProblems } from './schema-check.ts';
 import { configVerbs } from './verbs/configuring.ts';
 import { doubtVerbs } from './verbs/doubts.ts';
 import { explainingVerbs } from './verbs/explaining.ts';
@@ -110,35 +110,12 @@ export function readerOf(node: MissionNode): MissionReader {
   };
 }
 
-const require = createRequire(import.meta.url);
-let ajv: Ajv | undefined;
-/** No file of a cell needs more. */
-const MAX_DEPTH = 64;
-/** Named in one answer. */
-const MAX_PROBLEMS = 10;
-const compiled = new WeakMap<Verb, ValidateFunction>();
-
 function checkInput(verb: Verb, input: JsonValue): CheckedInput {
-  if (isDeeperThan(input, MAX_DEPTH))
-    throw new RuntimeError(`${verb.name}: the input is nested more than ${MAX_DEPTH} deep`, {
-      code: 'INVALID_ARGUMENT',
-    });
-  let check = compiled.get(verb);
-  if (check === undefined) compiled.set(verb, (check = validators().compile(verb.input)));
-  if (check(input) && isJsonObject(input)) return input;
-  const errors = (check.errors ?? []).slice(0, MAX_PROBLEMS);
-  const problems = errors.map(({ instancePath, message, params }) => {
-    const name = (params as { additionalProperty?: string }).additionalProperty?.slice(0, 100);
-    return `${instancePath === '' ? 'input' : instancePath} ${message}${name === undefined ? '' : `: ${name}`}`;
-  });
+  refuseDeep(input, `${verb.name}: the input is`);
+  const problems = schemaProblems(verb.input, input, (pointer) => pointer || 'input');
+  if (problems.length === 0 && isJsonObject(input)) return input;
   throw new RuntimeError(`${verb.name}: ${problems.join('; ')}`, {
     code: 'INVALID_ARGUMENT',
-    hint: `It takes ${Object.keys(verb.input['properties'] ?? {}).join(', ') || 'no input'}.`,
+    hint: `It takes ${namesIn(verb.input) || 'no input'}.`,
   });
-}
-
-/** Loaded with the first verb: a start does not wait for it (30 ms). */
-function validators(): Ajv {
-  const { Ajv: Validator } = require('ajv') as typeof import('ajv');
-  return (ajv ??= new Validator({ allErrors: true, strict: true, allowUnionTypes: true }));
 }

@@ -3,8 +3,6 @@
  * its data fits its schema, and it is durable when the call returns. The machine that takes it may still refuse it, as it
  * may a verb.
  */
-import { createRequire } from 'node:module';
-import type { Ajv, ValidateFunction } from 'ajv';
 import { cellAddress } from '../machines/addresses.ts';
 import { RuntimeError } from '../machines/errors.ts';
 import { asJsonObject, isJsonObject } from '../machines/json.ts';
@@ -12,6 +10,7 @@ import type { JsonObject, JsonValue } from '../machines/json.ts';
 import { PUBLIC_EVENTS, publicTarget } from '../machines/public-events.ts';
 import type { PublicEvent } from '../machines/public-events.ts';
 import type { SendOptions } from './admission.ts';
+import { namesIn, schemaProblems } from './schema-check.ts';
 import type { ActorSystem } from './system.ts';
 
 export interface Injected {
@@ -96,27 +95,13 @@ function timeOf(at: JsonValue | undefined): number | undefined {
   return ms;
 }
 
-const require = createRequire(import.meta.url);
-let ajv: Ajv | undefined;
-const compiled = new Map<string, ValidateFunction>();
-
 function checkData(event: PublicEvent, data: JsonObject): void {
-  const key = `${event.of} ${event.type}`;
-  let check = compiled.get(key);
-  if (check === undefined) {
-    const { Ajv: Validator } = require('ajv') as typeof import('ajv');
-    ajv ??= new Validator({ allErrors: true, strict: true });
-    compiled.set(key, (check = ajv.compile(event.data)));
-  }
-  if (check(data)) return;
-  const problems = (check.errors ?? []).map(({ instancePath, message, params }) => {
-    const { additionalProperty } = params as { additionalProperty?: string };
-    return `/data${instancePath} ${message}${additionalProperty === undefined ? '' : `: ${additionalProperty}`}`;
-  });
-  throw invalid(
-    `${event.type}: ${problems.join('; ')}`,
-    `data takes ${Object.keys(event.data['properties'] ?? {}).join(', ') || 'nothing'}`,
-  );
+  const problems = schemaProblems(event.data, data, (pointer) => `/data${pointer}`);
+  if (problems.length > 0)
+    throw invalid(
+      `${event.type}: ${problems.join('; ')}`,
+      `data takes ${namesIn(event.data) || 'nothing'}`,
+    );
 }
 
 function invalid(message: string, hint?: string): RuntimeError {

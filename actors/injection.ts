@@ -6,8 +6,7 @@
  * J2 What cannot be taken goes to `dlq.inject` with the reason and the text, and then it is done: a bad message must not come
  *    back for ever. What cannot be taken now (BUSY, a journal that is held) comes again.
  */
-import type { Bus, Handled, Incoming } from '../bus/bus.ts';
-import type { BusLog } from '../bus/nats-server.ts';
+import type { Bus, BusLog, Handled, Incoming } from '../bus/bus.ts';
 import { parseBytes } from '../bus/json-body.ts';
 import { OPS } from '../bus/streams.ts';
 import { injectTarget, INJECT_PREFIX } from '../bus/subjects.ts';
@@ -15,8 +14,8 @@ import { toWireError } from '../bus/wire-error.ts';
 import { faultPoint } from '../cells/durable.ts';
 import { agentAddress, cellAddress } from '../machines/addresses.ts';
 import { RuntimeError } from '../machines/errors.ts';
+import { refuseDeep } from '../machines/input-depth.ts';
 import type { JsonValue } from '../machines/json.ts';
-import { isDeeperThan } from '../machines/json.ts';
 import { injectEvent } from './inject.ts';
 import type { ActorSystem } from './system.ts';
 
@@ -28,7 +27,6 @@ export interface InjectionOptions {
 }
 
 const MAX_BYTES = 1024 * 1024;
-const MAX_DEPTH = 64;
 /** Of a refused message's own text, in its dead letter. */
 const MAX_KEPT = 16 * 1024;
 
@@ -107,10 +105,7 @@ function read({ subject, data }: Incoming): { to: string; event: JsonValue } {
       code: 'TOO_LARGE',
     });
   const event = parseBytes(data);
-  if (isDeeperThan(event, MAX_DEPTH))
-    throw new RuntimeError(`the event is nested more than ${MAX_DEPTH} deep`, {
-      code: 'INVALID_ARGUMENT',
-    });
+  refuseDeep(event, 'the event is');
   const { cellId, agentId } = target;
   return { to: agentId === null ? cellAddress(cellId) : agentAddress(cellId, agentId), event };
 }

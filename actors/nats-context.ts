@@ -5,7 +5,7 @@
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import type { BusLog } from '../bus/nats-server.ts';
+import type { BusLog } from '../bus/bus.ts';
 import type { BusRole } from '../bus/nats-users.ts';
 import { hasCode } from '../cells/inside.ts';
 import { isJsonObject } from '../machines/json.ts';

@@ -11,8 +11,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
-import type { Bus, BusMessage } from '../bus/bus.ts';
-import type { BusLog } from '../bus/nats-server.ts';
+import type { Bus, BusLog, BusMessage } from '../bus/bus.ts';
 import { DEAD_LETTERS, HOMELAB, MISSIONS, streamOf } from '../bus/streams.ts';
 import { writeWhole } from '../cells/durable.ts';
 import { hasCode } from '../cells/inside.ts';
@@ -173,7 +172,7 @@ export class Outbox {
   async #sync(): Promise<void> {
     const { bus } = this.#options;
     this.#has = new Map();
-    for (const { name } of WRITTEN) this.#has.set(name, await bus.lastLsn(name, 0));
+    for (const { name } of WRITTEN) this.#has.set(name, await bus.lastLsn(name));
     this.#isKnown ||= [...this.#has.values()].some((lsn) => lsn > 0);
     this.#disk = undefined;
     this.#isSynced = true;

@@ -10,6 +10,7 @@ import type { ConfigKey, EffectiveConfig } from '../machines/daemon-config.ts';
 import { toPlainError } from '../machines/errors.ts';
 import { asJsonObject } from '../machines/json.ts';
 import type { JsonObject, JsonValue } from '../machines/json.ts';
+import { withoutUser } from '../machines/nats-url.ts';
 import { redisPlace } from '../machines/redis-url.ts';
 import type { DaemonWord } from './daemon-policies.ts';
 
@@ -62,7 +63,7 @@ export function configView(config: EffectiveConfig): JsonObject {
   const origins = CONFIG_KEYS.map((key) => [key, originText(config.origins[key])]);
   return {
     ...asJsonObject(config.values),
-    nats: withoutUser(config.values.nats),
+    nats: withoutUser(config.values.nats, 'redacted@'),
     redis_url: redisPlace(config.values.redis_url)?.shown ?? 'off',
     gateways: Array.isArray(gateways) ? gateways : withoutSecrets(gateways),
     file: config.file,
@@ -76,9 +77,6 @@ export function shownValue(view: JsonObject, key: ConfigKey): JsonValue {
   const value = view[first] ?? null;
   return second === undefined ? value : ((value as JsonObject)[second] ?? null);
 }
-
-/** Whatever stands before an `@` is a name, a password or a token. */
-const withoutUser = (text: string): string => text.replaceAll(/\/\/[^/@,]*@/g, '//redacted@');
 
 /** A URL may carry a password or a token. */
 function withoutSecrets(gateways: Record<string, string>): JsonObject {

@@ -3,6 +3,11 @@
  */
 import type { JsonObject, JsonValue } from '../machines/json.ts';
 
+export interface BusLog {
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+}
+
 export interface BusMessage {
   subject: string;
   /** JSON text. */
@@ -37,7 +42,6 @@ export interface BusState {
 export interface Incoming {
   subject: string;
   data: Uint8Array;
-  headers: Record<string, string>;
   /** Where it stands: exact over restarts of everything. */
   position: { stream: string; created: string; seq: number };
 }
@@ -72,8 +76,8 @@ export interface Bus {
   readonly maxPayload: number;
   /** Called at each time the connection is there, first and again. */
   onUp(listener: () => void): void;
-  /** The lsn of our last message in a stream; 0: it has none. `atLeast`: it is known to have come so far. */
-  lastLsn(stream: string, atLeast: number): Promise<number>;
+  /** The lsn of our last message in a stream; 0: it has none. */
+  lastLsn(stream: string): Promise<number>;
   /**
    * Publishes to one stream, in order; resolves when the server has stored them all. Throws when that is not sure: then
    * `lastLsn` tells which of them it has.

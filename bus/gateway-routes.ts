@@ -5,7 +5,7 @@ import type { Server } from 'node:http';
 import { RuntimeError } from '../machines/errors.ts';
 import { isJsonObject } from '../machines/json.ts';
 import type { JsonObject, JsonValue } from '../machines/json.ts';
-import { findCommand } from '../machines/remote-commands.ts';
+import { refuseCommands } from '../machines/remote-commands.ts';
 import type { Handler, RouterOptions } from './gateway.ts';
 import { checkHost, checkOrigin, checkToken } from './gateway-guard.ts';
 import { parseBody } from './json-body.ts';
@@ -224,7 +224,7 @@ function verbRoutes(
           hint: 'GET /verbs lists what there is.',
         });
       const input = (body ?? {}) as JsonValue;
-      if (!remoteCommands()) refuseCommands(input);
+      if (!remoteCommands()) refuseCommands(input, 'from the network');
       return { ok: true, result: await verb.run(input) };
     },
   );
@@ -273,14 +273,5 @@ function metricsRoute(app: FastifyInstance, { metrics }: RouterOptions): void {
     const { metricsText } = await import('./metrics.ts');
     const { contentType, text } = await metricsText(await metrics());
     return reply.type(contentType).send(text);
-  });
-}
-
-function refuseCommands(input: JsonValue): void {
-  const pointer = findCommand(input);
-  if (pointer === null) return;
-  throw new RuntimeError(`${pointer} is a command, and commands are not taken from the network`, {
-    code: 'FORBIDDEN',
-    hint: 'Allow it with "remote_commands": true in the daemon\'s configuration, or add it on the host itself.',
   });
 }

@@ -22,9 +22,10 @@ import type { CallToolResult, Tool } from '@modelcontextprotocol/sdk/types.js';
 import { Ajv } from 'ajv';
 import type { ValidateFunction } from 'ajv';
 import { RuntimeError } from '../machines/errors.ts';
-import { isDeeperThan, isJsonObject } from '../machines/json.ts';
+import { refuseDeep } from '../machines/input-depth.ts';
+import { isJsonObject } from '../machines/json.ts';
 import type { JsonObject, JsonValue } from '../machines/json.ts';
-import { findCommand } from '../machines/remote-commands.ts';
+import { findCommand, forbiddenCommand } from '../machines/remote-commands.ts';
 import type { ServedVerb } from './control-socket.ts';
 import { McpResources, TEMPLATES } from './mcp-resources.ts';
 import { offeredTools } from './mcp-tools.ts';
@@ -44,7 +45,6 @@ export interface McpHost {
 /** Longest answer, as text. */
 export const MAX_ANSWER = 1 << 20;
 const MAX_CALLS = 64;
-const MAX_DEPTH = 64;
 const MAX_CLIENT_NAME = 100;
 
 const INSTRUCTIONS = `Lazarus runs missions: a mission cell has agents that work through its tasks, and what was acknowledged survives every crash.
@@ -146,17 +146,11 @@ export class McpService {
         code: 'FORBIDDEN',
         hint: 'A person can: see `lazarus status`. Or start the server with `lazarus mcp --allow-approvals`; over HTTP set "mcp_approvals": true.',
       });
-    if (isDeeperThan(args, MAX_DEPTH))
-      throw new RuntimeError(`the arguments are nested more than ${MAX_DEPTH} deep`, {
-        code: 'INVALID_ARGUMENT',
-      });
+    refuseDeep(args, 'the arguments are');
     this.#check(tool, args);
     const pointer = findCommand(args);
     if (pointer !== null && !(await this.#host.remoteCommands()))
-      throw new RuntimeError(`${pointer} is a command, and commands are not taken over MCP`, {
-        code: 'FORBIDDEN',
-        hint: 'Allow it with "remote_commands": true in the daemon\'s configuration, or add it on the host itself.',
-      });
+      throw forbiddenCommand(pointer, 'over MCP');
     return args;
   }
 

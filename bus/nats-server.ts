@@ -15,13 +15,9 @@ import { accessSync, constants, mkdirSync, readFileSync, rmSync, writeFileSync }
 import { delimiter, isAbsolute, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { RuntimeError } from '../machines/errors.ts';
+import type { BusLog } from './bus.ts';
 import { serverConfig } from './nats-config.ts';
 import type { ServerUser } from './nats-users.ts';
-
-export interface BusLog {
-  info(fields: object, message: string): void;
-  warn(fields: object, message: string): void;
-}
 
 export interface NatsServerOptions {
   /** For configuration, store and port; made 0700 when it is not there. */

@@ -18,11 +18,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { RuntimeError } from '../machines/errors.ts';
 import { jsonEqual } from '../machines/json.ts';
 import type { JsonObject, JsonValue } from '../machines/json.ts';
-import type { Bus, BusMessage, BusState, Handled, Incoming } from './bus.ts';
+import { natsServers, withoutUser } from '../machines/nats-url.ts';
+import type { Bus, BusLog, BusMessage, BusState, Handled, Incoming } from './bus.ts';
 import type { ServedRequest, ServiceDefinition, StreamDefinition } from './bus.ts';
 import { httpStatusOf, toWireError } from './wire-error.ts';
 import { parseBytes } from './json-body.ts';
-import type { BusLog } from './nats-server.ts';
 
 export interface NatsOptions {
   /** `nats://host:port`, `tls://host:port`; several separated by commas. Credentials stand apart. */
@@ -36,7 +36,6 @@ export interface NatsOptions {
   tls?: { caFile?: string; certFile?: string; keyFile?: string };
   /** Of this node: the same over restarts, and nobody else's. */
   nodeId: string;
-  inboxPrefix?: string;
   /** It counts as up when these are there. */
   streams: readonly StreamDefinition[];
   log: BusLog;
@@ -108,7 +107,7 @@ export class NatsBus implements Bus {
   view(): BusState {
     return {
       state: this.#isUp ? 'up' : 'down',
-      url: withoutCredentials(this.#options.url),
+      url: withoutUser(this.#options.url),
       since: this.#since.toISOString(),
       reason: this.#reason,
       server_version: this.#connection?.info?.version ?? null,
@@ -121,7 +120,7 @@ export class NatsBus implements Bus {
     if (this.#isUp) listener();
   }
 
-  async lastLsn(stream: string, atLeast: number): Promise<number> {
+  async lastLsn(stream: string): Promise<number> {
     const manager = await this.#jetStream();
     const name = this.#nameOf(stream);
     const { state } = await manager.streams.info(name);
@@ -130,10 +129,10 @@ export class NatsBus implements Bus {
       const found = await storedAt(manager, name, seq);
       if (found?.get(WRITER) !== this.#options.nodeId || !found.has(LSN)) continue; // not of the journal
       if (seq === state.last_seq) this.#ends.set(stream, seq);
-      return Math.max(Number(found.get(LSN)) || 0, atLeast);
+      return Number(found.get(LSN)) || 0;
     }
     this.#ends.set(stream, state.last_seq);
-    return atLeast;
+    return 0;
   }
 
   async publish(stream: string, messages: readonly BusMessage[]): Promise<void> {
@@ -385,10 +384,8 @@ export class NatsBus implements Bus {
     place: { stream: string; created: string },
     handle: (message: Incoming) => Promise<Handled>,
   ): Promise<void> {
-    const headers: Record<string, string> = {};
-    for (const key of message.headers?.keys() ?? []) headers[key] = message.headers?.get(key) ?? '';
     const { subject, data, seq } = message;
-    const handled = await handle({ subject, data, headers, position: { ...place, seq } });
+    const handled = await handle({ subject, data, position: { ...place, seq } });
     if (handled === 'done') message.ack();
     else message.nak(RETRY_MS);
   }
@@ -437,7 +434,7 @@ function errorAnswer(error: unknown): Answer {
 }
 
 function connectionOptions(options: NatsOptions): ConnectionOptions {
-  const { url, credentials, tls, nodeId, inboxPrefix } = options;
+  const { url, credentials, tls, nodeId } = options;
   return {
     servers: serversOf(url),
     name: `lazarus ${nodeId}`,
@@ -445,7 +442,6 @@ function connectionOptions(options: NatsOptions): ConnectionOptions {
     reconnectTimeWait: RECONNECT_MS,
     pingInterval: PING_MS,
     maxPingOut: 2,
-    ...(inboxPrefix === undefined ? {} : { inboxPrefix }),
     ...(tls === undefined && !url.startsWith('tls:') ? {} : { tls: { ...tls } }),
     ...(credentials.kind === 'user' && { user: credentials.user, pass: credentials.password }),
     ...(credentials.kind === 'token' && { token: credentials.token }),
@@ -457,18 +453,13 @@ function connectionOptions(options: NatsOptions): ConnectionOptions {
 
 /** What the client takes: hosts and ports. */
 function serversOf(url: string): string[] {
-  return url.split(',').map((one) => {
-    const parsed = URL.parse(one.trim());
-    if (parsed === null || !['nats:', 'tls:'].includes(parsed.protocol) || parsed.hostname === '')
-      throw new RuntimeError(`${withoutCredentials(one)} is not the address of a NATS server`, {
-        code: 'INVALID_ARGUMENT',
-        hint: 'It looks like nats://127.0.0.1:4222',
-      });
-    return `${parsed.hostname}:${parsed.port || '4222'}`;
+  const servers = natsServers(url);
+  if (servers !== undefined) return servers;
+  throw new RuntimeError(`${withoutUser(url)} is not the address of a NATS server`, {
+    code: 'INVALID_ARGUMENT',
+    hint: 'It looks like nats://127.0.0.1:4222',
   });
 }
-
-export const withoutCredentials = (url: string): string => url.replaceAll(/\/\/[^/@,]*@/g, '//');
 
 async function ensure(manager: JetStreamManager, stream: StreamDefinition): Promise<string> {
   const { name, description, subjects, maxBytes, maxAgeMs } = stream;

@@ -9,6 +9,7 @@
 import { isJsonObject, jsonEqual } from './json.ts';
 import type { JsonObject, JsonValue } from './json.ts';
 import { DEFAULT_POLICIES, DEFAULT_RESTART } from './mission.ts';
+import { natsServers } from './nats-url.ts';
 import type { AutoRevive, Policies, RestartIntensity } from './mission.ts';
 
 export interface DaemonConfig {
@@ -208,10 +209,7 @@ export function httpAddress(text: string): { host: string; port: number } | 'off
 /** Whether this is `embedded`, `off` or one or more addresses of NATS servers, separated by commas. */
 export function isNatsPlace(text: string): boolean {
   if (text === 'embedded' || text === 'off') return true;
-  return text.split(',').every((one) => {
-    const url = URL.parse(one.trim());
-    return url !== null && ['nats:', 'tls:'].includes(url.protocol) && url.hostname !== '';
-  });
+  return natsServers(text) !== undefined;
 }
 
 /** Whether somebody wants exactly this value: one that equals the default (`config init` writes those) is not insisted on. */
