@@ -11,8 +11,8 @@ import type { CommittedRecord } from './system.ts';
 
 /** A message for an event that was longer than the server takes says so instead. */
 export function messageOf(record: CommittedRecord, maxBytes: number): BusMessage {
-  const { lsn, event } = record;
-  const { subject, content } = heard(event) ??
+  const { lsn } = record;
+  const { subject, content } = heard(record) ??
     refused(record) ?? { subject: eventsSubject(record.address), content: bodyOf(record) };
   const body = JSON.stringify(content);
   const bytes = Buffer.byteLength(body);
@@ -46,9 +46,9 @@ interface Outgoing {
   content: JsonObject;
 }
 
-/** What came in by a bridge goes out as what it is, not as the bridge's own event. */
-function heard(event: { type: string } & JsonObject): Outgoing | undefined {
-  if (event.type !== 'bridge.heard') return undefined;
+/** What came in by a bridge goes out as what it is, not as the bridge's own event; unless the bridge's machine refused it. */
+function heard({ event, error }: CommittedRecord): Outgoing | undefined {
+  if (event.type !== 'bridge.heard' || error !== undefined) return undefined;
   const { channel, host, service, event: content } = event;
   if (typeof channel !== 'string' || typeof host !== 'string' || !isJsonObject(content))
     return undefined;
