@@ -16,6 +16,21 @@ export const lazarusAddress = (cellId: string, agentId: string): string =>
 /** One actor for each message system that is bridged to, such as `redis`. */
 export const bridgeAddress = (name: string): string => `system/bridge/${name}`;
 
+export const PLANNER = 'system/planner';
+export const GATE = 'system/gate';
+/** One for each host and service that ever had an event worth a thought. */
+export const incidentAddress = (host: string, service: string): string =>
+  `${PLANNER}/${token(host)}/${token(service)}`;
+export const actionAddress = (actionId: string): string => `system/action/${token(actionId)}`;
+
+/** Names from outside: bytes other than these become `%XX`. */
+const token = (name: string): string =>
+  name.replaceAll(/[^A-Za-z0-9_-]/gu, (found) =>
+    [...new TextEncoder().encode(found)]
+      .map((byte) => `%${byte.toString(16).toUpperCase().padStart(2, '0')}`)
+      .join(''),
+  );
+
 /** The cell whose folder holds an actor's checkpoints and records. */
 export function homeCell(address: string): string {
   return address.startsWith('cell/') ? (address.split('/')[1] ?? '') : SYSTEM_CELL_ID;

@@ -1,0 +1,42 @@
+/**
+ * The folder that a homelab's programs share (`RUNTIME_PATH`): proposed actions, events, state of agents and the observed
+ * world. Others read and write it beside us, so names and places are as they are there.
+ */
+import { join } from 'node:path';
+import { ACTION_STATUSES } from '../machines/remediation.ts';
+import type { ActionStatus } from '../machines/remediation.ts';
+
+export interface RuntimeLayout {
+  root: string;
+  /** By status; files `<action_id>.json`. */
+  actions: Record<ActionStatus, string>;
+  /** `YYYY-MM-DD/<host>/evt-....json` */
+  events: string;
+  state: string;
+  plannerHeartbeat: string;
+  world: string;
+  /** What the gate and the guardrails go by; need not exist. */
+  policyFile: string;
+  /** How hosts are reached and what may be run there; need not exist. */
+  executorFile: string;
+  /** Of what actions put out, a folder each. */
+  output: string;
+}
+
+export function runtimeLayout(root: string): RuntimeLayout {
+  const state = join(root, 'state');
+  const actions = Object.fromEntries(
+    ACTION_STATUSES.map((status) => [status, join(root, 'actions', status)]),
+  ) as Record<ActionStatus, string>;
+  return {
+    root,
+    actions,
+    events: join(root, 'events'),
+    state,
+    plannerHeartbeat: join(state, 'planner-agent.heartbeat'),
+    world: join(root, 'world'),
+    policyFile: join(root, 'config', 'policy.json'),
+    executorFile: join(root, 'config', 'executor.json'),
+    output: join(state, 'lazarus', 'actions'),
+  };
+}
