@@ -30,6 +30,8 @@ import type { CellPlaces } from './cell-places.ts';
 import type { EffectContext, EffectRunner, EffectSemantics, Recovery } from './effects.ts';
 import { appendAgentLog } from './agent-log.ts';
 import type { LiveWorkers } from './live-workers.ts';
+import { runModelStep } from './model-step.ts';
+import type { AskModel } from './model-step.ts';
 import { outputDigests } from './output-digests.ts';
 import type { HostWaits } from './host-waits.ts';
 import { readOutcome, runStep } from './step-runner.ts';
@@ -44,6 +46,8 @@ export interface AgentHost {
   pool: WorkerPool;
   workers: LiveWorkers;
   waits: HostWaits;
+  /** Undefined: this node asks no models. */
+  askModel: () => AskModel | undefined;
   /** Durable checkpoint of an actor. */
   checkpoint: (address: string) => Promise<void>;
   /** False when an actor's checkpoint on disk is damaged. */
@@ -188,6 +192,7 @@ async function stepUntilKnown(
   const request = requestOf(host, context, 'step');
   host.begins(context.input);
   const onStarted = (): void => host.steps.settled(address, key);
+  if (context.input.step.asks) return putToModel(host, context, request);
   for (;;) {
     try {
       const outcome = await execute(host, context, request, onStarted);
@@ -207,6 +212,33 @@ async function stepUntilKnown(
       });
     }
   }
+}
+
+/** E1: one at a time, in the runtime itself. */
+async function putToModel(
+  host: Bound,
+  { input: { level, cellId, agentId }, signal }: EffectContext<RunStepInput>,
+  request: StepRequest,
+): Promise<JsonValue> {
+  const ask = host.askModel();
+  if (ask === undefined)
+    throw new RuntimeError('no model is configured on this node', {
+      code: 'LLM_UNAVAILABLE',
+      hint: '`lazarus doctor` says what is missing.',
+    });
+  const worker = async (): Promise<unknown> =>
+    level === 'none' ? null : host.workers.next(cellId, agentId, signal);
+  const onWait = (error: RuntimeError): (() => void) => {
+    host.log.warn({ cellId, agentId, error: error.message }, 'no model answers; the task waits');
+    return host.waits.begin(request, `work waits for a model: ${error.message}`);
+  };
+  const { outcome, isAdopted } = await host.waits.during(
+    request,
+    () => runModelStep(request, { ask, worker, onWait }, signal),
+    { signal, onWait: (error) => noteWait(host, request, error) },
+  );
+  await noteInLog(host, request, outcome);
+  return outputOf(outcome, isAdopted);
 }
 
 /** E1, E4. */

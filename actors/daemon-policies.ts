@@ -6,6 +6,7 @@
  * D2 A sleeping cell without an agent at work is left asleep: nothing of it decides anything until it wakes, and then it is
  *    told. So a change costs nothing for ten thousand sleeping cells. An agent at work can fail at any moment, by the
  *    policies it has: its cell is told at once, asleep or not.
+ *    The first model that can be asked is told to all: a cell that waits for one may sleep.
  * D3 A cell is looked at once for each configuration, not each time one of its actors wakes.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
@@ -24,6 +25,8 @@ const BATCH = 256;
 export interface DaemonWord {
   policies: Partial<Policies>;
   restart: RestartIntensity | null;
+  /** A model is there to be asked. */
+  models: boolean;
 }
 
 export class DaemonPolicies {
@@ -50,10 +53,11 @@ export class DaemonPolicies {
   /** From now on this holds. */
   set(word: DaemonWord): void {
     if (this.#word && jsonEqual(asJsonObject(this.#word), asJsonObject(word))) return;
+    const hasNewModels = word.models && this.#word?.models !== true;
     this.#word = word;
     this.#met = new Set();
     for (const actor of this.#system?.actors.values() ?? [])
-      if (actor.resident !== undefined) this.woke(actor.address);
+      if (hasNewModels || actor.resident !== undefined) this.woke(actor.address);
   }
 
   /** An actor is about to be in memory. */
@@ -111,7 +115,11 @@ export class DaemonPolicies {
     if (system === undefined || word === undefined || !system.has(address)) return;
     try {
       const context = system.read(address).snapshot.context as CellContext;
-      const told = { policies: context.daemonPolicies, restart: context.daemonRestart ?? null };
+      const told = {
+        policies: context.daemonPolicies,
+        restart: context.daemonRestart ?? null,
+        models: context.hasModels ?? false,
+      };
       if (jsonEqual(asJsonObject(told), asJsonObject(word))) return;
       await system.send(address, { type: 'daemon.configured', ...asJsonObject(word) });
     } catch (error) {

@@ -1,5 +1,5 @@
 /**
- * Work that waits until the host has room again (patience.ts), by agent: nothing has failed, so nothing else would tell
+ * Work that waits until the host has room again (patience.ts), or a model answers, by agent: nothing has failed, so nothing else would tell
  * people what an agent that does not move is waiting for.
  */
 import { patiently } from './patience.ts';
@@ -11,18 +11,31 @@ export class HostWaits {
   /** What one of the agent's effects waits for; null: none does. */
   reasonOf(cellId: string, agentId: string): string | null {
     const [wait] = this.#waits.get(`${cellId}/${agentId}`) ?? [];
-    return wait === undefined ? null : `work waits for the host: ${wait.reason}`;
+    return wait?.reason ?? null;
+  }
+
+  /** It waits, for this reason, until what is returned is called. */
+  begin({ cellId, agentId }: { cellId: string; agentId: string }, reason: string): () => void {
+    const key = `${cellId}/${agentId}`;
+    const wait = { reason };
+    const waits = this.#waits.get(key) ?? new Set();
+    this.#waits.set(key, waits.add(wait));
+    return () => {
+      waits.delete(wait);
+      if (waits.size === 0) this.#waits.delete(key);
+    };
   }
 
   /** As `patiently`; from the first wait to the end it stands in the status. */
   async during<T>(
-    { cellId, agentId }: { cellId: string; agentId: string },
+    agent: { cellId: string; agentId: string },
     work: () => Promise<T>,
     { signal, onWait }: PatientlyOptions,
   ): Promise<T> {
     let end = (): void => undefined;
     const begin = (error: unknown): void => {
-      end = this.#note(`${cellId}/${agentId}`, error);
+      const why = error instanceof Error ? error.message : String(error);
+      end = this.begin(agent, `work waits for the host: ${why}`);
       onWait(error);
     };
     try {
@@ -30,15 +43,5 @@ export class HostWaits {
     } finally {
       end();
     }
-  }
-
-  #note(key: string, error: unknown): () => void {
-    const wait = { reason: error instanceof Error ? error.message : String(error) };
-    const waits = this.#waits.get(key) ?? new Set();
-    this.#waits.set(key, waits.add(wait));
-    return () => {
-      waits.delete(wait);
-      if (waits.size === 0) this.#waits.delete(key);
-    };
   }
 }

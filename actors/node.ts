@@ -28,6 +28,7 @@ import { RuntimeError } from '../machines/errors.ts';
 import type { JsonObject } from '../machines/json.ts';
 import type { MetricFamily } from '../machines/metrics.ts';
 import { bindAgentEffects } from './agent.actor.ts';
+import type { AskModel } from './model-step.ts';
 import { bindCellEffects } from './cell.actor.ts';
 import { CellDoor } from './cell-door.ts';
 import { Cgroups } from './cgroup.ts';
@@ -125,6 +126,8 @@ export class MissionNode {
   readonly #mendings: Mendings;
   readonly #config: RunningConfig;
   readonly #daemonPolicies: DaemonPolicies;
+  /** Set by whoever knows models; undefined: tasks are put to none. */
+  askModel: AskModel | undefined;
   #scanned: Promise<void> = Promise.resolve();
   #showing: Promise<void> = Promise.resolve();
   #doors: OpenDoor[] = [];
@@ -370,6 +373,13 @@ export class MissionNode {
     return this.#config.view();
   }
 
+  /** There is a model that can be asked: tasks without steps can be done from now on. It does not go back while running. */
+  foundModels(): void {
+    if (this.#config.hasModels) return;
+    this.#config.hasModels = true;
+    this.#daemonPolicies.set(this.#config.word);
+  }
+
   /** Takes over what a running node can; the rest waits for a restart. */
   applyConfig(next: EffectiveConfig): Taken {
     const taken = this.#config.take(next);
@@ -473,7 +483,8 @@ export class MissionNode {
     const begins = (run: RunStepInput): void => this.#showDoubt(run, null);
     const isCheckpointSound = (address: string): boolean => this.#store.isSound(address);
     const pool = this.#pool;
-    const about = { nodeId, places, workers, waits: this.#waits };
+    const askModel = (): AskModel | undefined => this.askModel;
+    const about = { nodeId, places, workers, waits: this.#waits, askModel };
     bindAgentEffects(effects, { ...about, checkpoint, isCheckpointSound, begins, log, pool });
     bindCellEffects(effects, { nodeId, places });
     const { system } = this.kernel;

@@ -24,6 +24,8 @@ export class RunningConfig {
   #config: EffectiveConfig;
   #waiting: ConfigKey[] = [];
   #problem: { message: string; at: string } | null = null;
+  /** There is a model that can be asked: found out while running. */
+  hasModels = false;
 
   constructor(config: EffectiveConfig) {
     this.#config = config;
@@ -35,7 +37,11 @@ export class RunningConfig {
 
   /** What cells are told. */
   get word(): DaemonWord {
-    return { policies: explicitPolicies(this.#config), restart: explicitRestart(this.#config) };
+    return {
+      policies: explicitPolicies(this.#config),
+      restart: explicitRestart(this.#config),
+      models: this.hasModels,
+    };
   }
 
   take(next: EffectiveConfig): Taken {

@@ -154,7 +154,8 @@ export function finished(context: AgentContext, ending: Ending): CellEvent | nul
 
 /** A known failure is tried again only if every step says that it may run again. */
 export function failed(context: AgentContext, error: PlainError): Ending {
-  const retryable = context.assignment?.steps.every(isSafe) ?? false;
+  const isSure = error.code === 'MODEL_DECLINED'; // asked again, it says so again
+  const retryable = !isSure && (context.assignment?.steps.every(isSafe) ?? false);
   return { outcome: 'failed', error, retryable };
 }
 

@@ -11,6 +11,8 @@ import { mayDo } from './permissions.ts';
 export interface Candidate {
   id: string;
   file: AgentFile;
+  /** Tasks without steps it puts to a model, and there is one. */
+  asks: boolean;
   /** Idle, running and willing: it can take a task now. */
   free: boolean;
   /** Why it will not be free by itself: `is paused`, `failed`, `was not started: ...`; null otherwise. */
@@ -70,11 +72,11 @@ export function chooseAgent(able: readonly Candidate[]): Choice {
 
 /** Why this agent can never do this task as things are; null when it can. */
 function refusalOf(
-  candidate: Pick<Candidate, 'id' | 'file'>,
+  candidate: Pick<Candidate, 'id' | 'file' | 'asks'>,
   task: Applicant,
   permissions: PermissionsFile,
 ): string | null {
-  const { id, file } = candidate;
+  const { id, file, asks } = candidate;
   const { requires, steps } = task.file;
   if (task.wishedAgent === null) {
     if (requires.role !== undefined && file.role !== requires.role)
@@ -89,10 +91,10 @@ function refusalOf(
     permissions,
   );
   if (!right.allowed) return right.reason;
-  if (steps.length > 0 || file.runner?.kind === 'command') return null;
+  if (steps.length > 0 || file.runner?.kind === 'command' || asks) return null;
   return (
-    `has no steps and no agent with a model: add \`steps\`, or give agent ${id} ` +
-    '`runner: {"kind": "command", "run": [...]}`'
+    `has no steps and no agent with a model: add \`steps\`, give agent ${id} ` +
+    '`runner: {"kind": "command", "run": [...]}`, or configure a model (`lazarus doctor` says which are missing)'
   );
 }
 

@@ -106,6 +106,8 @@ export interface CellContext {
   /** From the daemon's configuration. */
   daemonPolicies: Partial<Policies>;
   daemonRestart: RestartIntensity | null;
+  /** Absent: false. */
+  hasModels?: boolean;
   pausedByPerson: boolean;
   /** Set by the runtime: another owner, a duplicate, records that are missing. */
   runtimeHold: string | null;
@@ -128,6 +130,7 @@ export interface CellInput {
   /** What the daemon's configuration says about policies. */
   policies?: Partial<Policies>;
   restart?: RestartIntensity | null;
+  models?: boolean;
 }
 
 export const CELL_PATH = 'cell.json';
@@ -145,6 +148,7 @@ export function freshCell(input: CellInput): CellContext {
     host: { levels: ['none', 'level_1'], limits: [] },
     daemonPolicies: input.policies ?? {},
     daemonRestart: input.restart ?? null,
+    hasModels: input.models ?? false,
     pausedByPerson: false,
     runtimeHold: null,
     verdict: null,

@@ -10,7 +10,7 @@
 import type { JsonObject } from './json.ts';
 import { asJsonObject, jsonEqual } from './json.ts';
 import { DEFAULT_RESTART } from './mission.ts';
-import type { RestartIntensity } from './mission.ts';
+import type { AgentFile, RestartIntensity } from './mission.ts';
 import { planIsolation } from './isolation.ts';
 import type { IsolationPlan } from './isolation.ts';
 import { effectivePolicies } from './policies.ts';
@@ -246,6 +246,7 @@ export function candidatesOf(context: CellContext): Candidate[] {
   return Object.entries(context.agents).map(([id, agent]) => ({
     id,
     file: agentFileOf(context, id),
+    asks: context.hasModels === true && asksModels(agentFileOf(context, id)),
     free:
       agent.spawned &&
       agent.told === 'run' &&
@@ -256,6 +257,10 @@ export function candidatesOf(context: CellContext): Candidate[] {
     finished: agent.finished,
   }));
 }
+
+/** An agent about which nothing is said works with a model. */
+const asksModels = ({ runner }: AgentFile): boolean =>
+  runner === undefined || runner.kind === 'llm';
 
 function hindrance(paused: boolean, failed: boolean, reason: string | null): string | null {
   if (failed) return 'failed';

@@ -15,7 +15,8 @@ import { conflict, RuntimeError } from './errors.ts';
 import type { Step } from './mission.ts';
 import { isoFromEpoch } from './time.ts';
 import type { CellDraft } from './cell-draft.ts';
-import { agentFileOf, findTask, isSafe, runOf, taskFileOf, taskPath } from './cell-context.ts';
+import { agentFileOf, cellFileOf, findTask, isSafe } from './cell-context.ts';
+import { runOf, taskFileOf, taskPath } from './cell-context.ts';
 import type { CellContext, RunState, TaskState } from './cell-context.ts';
 
 export function freshTask(): TaskState {
@@ -76,7 +77,7 @@ function assignmentOf(
     ...(task.handover && { handover: task.handover }),
   };
   if (file.steps.length > 0) return { ...common, steps: file.steps };
-  const run = runner?.kind === 'command' ? runner.run : [];
+  if (runner?.kind !== 'command') return { ...common, ...question(context, taskId, agentId) };
   const people: JsonObject = context.files[taskPath(taskId)]?.people ?? {};
   const whole = {
     ...people,
@@ -86,9 +87,45 @@ function assignmentOf(
   };
   return {
     ...common,
-    steps: [{ name: 'run', run, retry: 'never' }],
+    steps: [{ name: 'run', run: runner.run, retry: 'never' }],
     stdin: JSON.stringify(whole),
   };
+}
+
+/** The step of a task that is put to a model. Asked again it costs money and changes nothing: that is safe. */
+const REPORT: Step = { name: 'report', run: [], retry: 'safe', asks: true };
+
+/** Where the answer is written, relative to `artifacts/`. */
+export const reportPath = (taskId: string): string => `reports/${taskId}.md`;
+
+/** All that the model is told comes from here; what earlier tasks put out is read when it is asked. */
+function question(
+  context: CellContext,
+  taskId: string,
+  agentId: string,
+): Pick<Assignment, 'steps' | 'stdin' | 'artifacts'> {
+  const { title, description, dependencies, artifacts } = taskFileOf(context, taskId);
+  const { name, role, capabilities } = agentFileOf(context, agentId);
+  const asked: ModelTask = {
+    mission: cellFileOf(context).mission_name,
+    agent: { id: agentId, name, role, capabilities },
+    task: { id: taskId, title, description, artifacts },
+    dependencies: dependencies.map((id) => ({
+      id,
+      title: taskFileOf(context, id).title,
+      artifacts: findTask(context, id)?.artifacts ?? [],
+    })),
+  };
+  const outputs = new Set([...(findTask(context, taskId)?.artifacts ?? []), reportPath(taskId)]);
+  return { steps: [REPORT], stdin: JSON.stringify(asked), artifacts: [...outputs] };
+}
+
+/** What a model is asked to do, in `Assignment.stdin`. Artifacts are relative to `artifacts/`. */
+export interface ModelTask {
+  mission: string;
+  agent: { id: string; name: string; role: string; capabilities: string[] };
+  task: { id: string; title: string; description: string; artifacts: string[] };
+  dependencies: { id: string; title: string; artifacts: string[] }[];
 }
 
 /** The assignment of an attempt that is under way, with what the cell knows to be done. */
@@ -134,8 +171,9 @@ export function releaseTask(draft: CellDraft, taskId: string, reason: string): v
 }
 
 export function isSafeStep(context: CellContext, taskId: string, name: string): boolean {
-  const step = taskFileOf(context, taskId).steps.find((known) => known.name === name);
-  return step !== undefined && isSafe(step);
+  const { steps } = taskFileOf(context, taskId);
+  const step = steps.length === 0 ? REPORT : steps.find((known) => known.name === name);
+  return step?.name === name && isSafe(step);
 }
 
 export function cancelTask(draft: CellDraft, taskId: string, reason: string): void {

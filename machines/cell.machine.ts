@@ -99,7 +99,11 @@ function change(draft: CellDraft, event: Delivered): 'settle' | 'settled' {
       draft.patch({ host: event.capabilities });
       break;
     case 'daemon.configured':
-      draft.patch({ daemonPolicies: event.policies, daemonRestart: event.restart });
+      draft.patch({
+        daemonPolicies: event.policies,
+        daemonRestart: event.restart,
+        hasModels: event.models ?? false,
+      });
       break;
     case 'agent.substitute':
       substituteAgent(draft, event);

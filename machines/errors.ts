@@ -21,8 +21,11 @@ export type ErrorCode =
   | 'INVALID_ARGUMENT' // a flag, id or value is not of the expected form
   | 'JOURNAL_CORRUPT' // a bad region in the middle of the journal
   | 'JOURNAL_HELD' // the node's journal cannot be written; reads go on
+  | 'LLM_UNAVAILABLE' // no model is configured, or none gave an answer that can be used
   | 'MACHINE_MISMATCH' // a stored snapshot names a machine version this build does not have
+  | 'MODEL_DECLINED' // the model says that the task cannot be done with what it was given
   | 'NODE_LOCKED' // another node runs on this missions folder
+  | 'NOT_CONFIGURED' // a file of people's does not say how to do this; the message says what to write where
   | 'NOT_RUNNING' // no node runs on this missions folder
   | 'NOT_FOUND' // no such cell, agent, task, effect or file
   | 'OUTCOME_UNKNOWN' // an effect may have run; nobody can tell

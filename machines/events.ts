@@ -45,7 +45,7 @@ export interface Assignment {
   /** 1-based; raised by each retry of the task. */
   attempt: number;
   steps: Step[];
-  /** For `runner: command` on a task without steps: the task as JSON, fed to the command's stdin. */
+  /** For a task without steps: the task as JSON, fed to the command's stdin or put to the model. */
   stdin?: string;
   /** Seconds of active time for the whole task. */
   timeout: number;
@@ -113,6 +113,8 @@ export type CellEvent =
       type: 'daemon.configured';
       policies: Partial<Policies>;
       restart: RestartIntensity | null;
+      /** A model is there to be asked. */
+      models?: boolean;
     }
   | { type: 'cell.pause' }
   | { type: 'cell.resume' }

@@ -23,6 +23,8 @@ export interface Step {
   probe?: string[];
   /** Seconds of active time. */
   timeout?: number;
+  /** Ours, and in no file: the task is put to a model, in one question; `run` is empty. */
+  asks?: true;
 }
 
 export interface Policies {

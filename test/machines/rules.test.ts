@@ -164,6 +164,7 @@ describe('who gets a task', () => {
   ): Candidate => ({
     id,
     file: readAgent({ agent_id: id, name: id, role: 'lead', ...file }),
+    asks: false,
     free: true,
     unavailable: null,
     finished: 0,
@@ -215,7 +216,7 @@ describe('who gets a task', () => {
       'no steps and no runner',
       applicant({ steps: [] }),
       [candidate('a')],
-      /has no steps and no agent with a model: add `steps`, or/,
+      /has no steps and no agent with a model: add `steps`, give agent a .* or configure a model/,
     ],
     [
       'no steps and a model',
