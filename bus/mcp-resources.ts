@@ -2,13 +2,17 @@
  * What can be read over MCP: missions, their tasks and agents, and the last lines of their logs. A URI is taken apart by one
  * pattern of ids; none becomes a path.
  */
-import { ErrorCode, McpError } from '@modelcontextprotocol/sdk/types.js';
+import {
+  ProtocolError,
+  ProtocolErrorCode,
+  ResourceNotFoundError,
+} from '@modelcontextprotocol/server';
 import type {
   ListResourcesResult,
   ReadResourceResult,
   Resource,
-  ResourceTemplate,
-} from '@modelcontextprotocol/sdk/types.js';
+  ResourceTemplateType,
+} from '@modelcontextprotocol/server';
 import { RuntimeError } from '../machines/errors.ts';
 import type { JsonObject, JsonValue } from '../machines/json.ts';
 import type { ServedVerb } from './control-socket.ts';
@@ -20,8 +24,6 @@ const PAGE_SIZE = 500;
 const LOG_LINES = 500;
 /** Longest content. */
 const MAX_TEXT = 1 << 20;
-/** Of the specification. */
-const RESOURCE_NOT_FOUND = -32_002;
 
 const ID = '([A-Za-z0-9][A-Za-z0-9_-]{0,63})';
 const URI = new RegExp(`^lazarus://cell/${ID}(?:/(log)|/(task|agent)/${ID}(/log)?)?$`);
@@ -30,14 +32,14 @@ const CELLS = 'lazarus://cells';
 const template = (
   rest: string,
   { name, mimeType, description }: { name: string; mimeType: string; description: string },
-): ResourceTemplate => ({
+): ResourceTemplateType => ({
   uriTemplate: `lazarus://cell/{cell_id}${rest}`,
   name,
   mimeType,
   description,
 });
 
-export const TEMPLATES: ResourceTemplate[] = [
+export const TEMPLATES: ResourceTemplateType[] = [
   template('', { name: 'cell', mimeType: JSON_TYPE, description: 'One mission in full.' }),
   template('/log', {
     name: 'cell-log',
@@ -111,9 +113,7 @@ export class McpResources {
         throw new RuntimeError(`${uri} has ${text.length} characters`, { code: 'TOO_LARGE' });
       return { contents: [{ uri, mimeType: asked.isLog ? TEXT_TYPE : JSON_TYPE, text }] };
     } catch (error) {
-      const { code, message, hint } = toWireError(error);
-      const number = code === 'NOT_FOUND' ? RESOURCE_NOT_FOUND : ErrorCode.InternalError;
-      throw new McpError(number, `${code}: ${message}`, { uri: uri.slice(0, 200), code, hint });
+      throw inProtocol(error, uri.slice(0, 200));
     }
   }
 
@@ -137,10 +137,19 @@ function parse(uri: string): Asked | undefined {
   return { verb: `${kind}.show`, input: { [kind ?? '']: `${cell}/${id}` } };
 }
 
+/** A resource that is not there has an error of the protocol's own, which has room for the URI only. */
+function inProtocol(error: unknown, uri: string): ProtocolError {
+  const { code, message, hint } = toWireError(error);
+  if (code === 'NOT_FOUND')
+    return new ResourceNotFoundError(uri, `${code}: ${message}${hint ? `\nTry: ${hint}` : ''}`);
+  const data = { uri, code, hint };
+  return new ProtocolError(ProtocolErrorCode.InternalError, `${code}: ${message}`, data);
+}
+
 function uriOf(cursor: string): string {
   const uri = Buffer.from(cursor.slice(0, 1000), 'base64url').toString('utf8');
   if (uri.startsWith('lazarus://')) return uri;
-  throw new McpError(ErrorCode.InvalidParams, 'the cursor is none of this server');
+  throw new ProtocolError(ProtocolErrorCode.InvalidParams, 'the cursor is none of this server');
 }
 
 const listOfAll: Resource = {

@@ -1,41 +1,32 @@
 /**
- * MCP over standard input and output: one client, which started this process. Nothing but the protocol goes to standard output;
- * a message that is too long ends the connection.
+ * MCP over standard input and output: one client, which started this process. Nothing but the protocol goes to standard output.
+ * The client's first message decides the version of the protocol: `initialize` is older than 2026-07-28, since when each message
+ * says it.
  */
-import { StdioServerTransport } from '@modelcontextprotocol/sdk/server/stdio.js';
+import { serveStdio } from '@modelcontextprotocol/server/stdio';
 import type { Readable, Writable } from 'node:stream';
 import { McpService } from './mcp.ts';
 import type { McpHost } from './mcp.ts';
+import { LineTransport } from './mcp-lines.ts';
+import type { ConnectionEnd } from './mcp-lines.ts';
 
-const MAX_MESSAGE_BYTES = 4 << 20;
-
-export interface StdioEnd {
-  /** Why it is over though the client did not end it. */
-  error?: Error;
-}
+/** They are never told anything (mcp.ts M5): a bound for a client that asks nevertheless. */
+const MAX_SUBSCRIPTIONS = 16;
 
 /** Resolves when the client has closed its end, or said more than is taken. What is under way is answered first. */
 export async function mcpOverStdio(
   host: McpHost,
   { input, output }: { input: Readable; output: Writable },
-): Promise<StdioEnd> {
-  const transport = new StdioServerTransport(input, output, { maxBufferSize: MAX_MESSAGE_BYTES });
+): Promise<ConnectionEnd> {
   const service = new McpService(host);
-  const server = service.server();
-  const ended = Promise.withResolvers<StdioEnd>();
-  let last: Error | undefined;
-  Object.assign(server, {
-    onerror(error: Error): void {
-      last = error;
-      host.log.warn({ error: error.message.slice(0, 500) }, 'MCP message not understood');
-    },
-    onclose: () => ended.resolve(last === undefined ? {} : { error: last }),
+  const transport = new LineTransport(input, output);
+  const connection = serveStdio(() => service.server(), {
+    transport,
+    maxSubscriptions: MAX_SUBSCRIPTIONS,
+    onerror: ({ message }) =>
+      host.log.warn({ error: message.slice(0, 500) }, 'MCP message not understood'),
   });
-  input.once('end', () => ended.resolve({}));
-  input.once('close', () => ended.resolve({}));
-  await server.connect(transport);
-  const end = await ended.promise;
-  await service.idle();
-  await server.close();
+  const end = await transport.ended;
+  await connection.close();
   return end;
 }

@@ -2,7 +2,7 @@
  * The tools of the MCP server. Each is a verb under the name and with the arguments that a model expects; what it takes and
  * answers is said by the verb's own schemas, so that nothing is described twice.
  */
-import type { Tool } from '@modelcontextprotocol/sdk/types.js';
+import type { Tool } from '@modelcontextprotocol/server';
 import { isJsonObject } from '../machines/json.ts';
 import type { JsonObject, JsonValue } from '../machines/json.ts';
 import type { ServedVerb } from './control-socket.ts';
@@ -163,7 +163,7 @@ function offered(plan: ToolPlan, verb: ServedVerb): OfferedTool {
       title: plan.title,
       description: plan.description ?? verb.summary,
       inputSchema: inputSchema(plan, verb.input),
-      ...(verb.output && { outputSchema: verb.output as Tool['outputSchema'] & object }),
+      ...(verb.output && { outputSchema: verb.output }),
       annotations: {
         title: plan.title,
         readOnlyHint: verb.rights === 'read',
@@ -196,7 +196,7 @@ function inputSchema(
     type: 'object',
     additionalProperties: false,
     required: [...new Set([...needed, ...required])],
-    properties: Object.fromEntries(properties) as Record<string, object>,
+    properties: Object.fromEntries(properties),
   };
 }
 

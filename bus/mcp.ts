@@ -1,24 +1,21 @@
 /**
  * The MCP server: tools and resources for programs that work with language models. What it can do is the list of verbs it is
- * handed; what carries its messages (stdio, streamable HTTP) is not its business.
+ * handed; what carries its messages (stdio, streamable HTTP) is not its business, nor is the version of the protocol that they
+ * are written in: the SDK's entries make one server for each connection, or each message, in the version that it speaks.
  *
  * M1 What only people decide (approvals, steps in doubt) is not offered, and is refused, unless the host allows it (P7).
  * M2 Commands are refused unless the configuration allows them from outside.
  * M3 Arguments are checked against the schema that was told; answers, calls at once and lists are bounded (P8).
  * M4 What a model can mend is an answer marked as an error, with code, message and hint; a defect is logged.
+ * M5 It asks its client nothing and announces no changes: each request has one answer, and none waits for another.
  */
-import { setImmediate as nextTurn } from 'node:timers/promises';
-import { Server } from '@modelcontextprotocol/sdk/server/index.js';
 import {
-  CallToolRequestSchema,
-  ErrorCode,
-  ListResourcesRequestSchema,
-  ListResourceTemplatesRequestSchema,
-  ListToolsRequestSchema,
-  McpError,
-  ReadResourceRequestSchema,
-} from '@modelcontextprotocol/sdk/types.js';
-import type { CallToolResult, Tool } from '@modelcontextprotocol/sdk/types.js';
+  CLIENT_INFO_META_KEY,
+  ProtocolError,
+  ProtocolErrorCode,
+  Server,
+} from '@modelcontextprotocol/server';
+import type { CallToolResult, ServerContext, Tool } from '@modelcontextprotocol/server';
 import { Ajv } from 'ajv';
 import type { ValidateFunction } from 'ajv';
 import { RuntimeError } from '../machines/errors.ts';
@@ -59,7 +56,6 @@ export class McpService {
   readonly #ajv = new Ajv({ allErrors: true, strict: false });
   readonly #checks = new Map<string, ValidateFunction>();
   #calls = 0;
-  #idle: PromiseWithResolvers<void> | undefined;
 
   constructor(host: McpHost) {
     this.#host = host;
@@ -77,18 +73,17 @@ export class McpService {
         jsonSchemaValidator: noElicitation,
       },
     );
-    const by = (): string => clientName(server.getClientVersion()?.name);
-    server.setRequestHandler(ListToolsRequestSchema, () => ({ tools: this.tools() }));
-    server.setRequestHandler(CallToolRequestSchema, ({ params }) =>
-      this.#bounded(() => this.#call(params.name, params.arguments ?? {}, by())),
+    const by = (context: ServerContext): string =>
+      clientName(nameInMessage(context) ?? server.getClientVersion()?.name);
+    server.setRequestHandler('tools/list', () => ({ tools: this.tools() }));
+    server.setRequestHandler('tools/call', ({ params }, context) =>
+      this.#bounded(() => this.#call(params.name, params.arguments ?? {}, by(context))),
     );
-    server.setRequestHandler(ListResourceTemplatesRequestSchema, () => ({
-      resourceTemplates: TEMPLATES,
-    }));
-    server.setRequestHandler(ListResourcesRequestSchema, ({ params }) =>
+    server.setRequestHandler('resources/templates/list', () => ({ resourceTemplates: TEMPLATES }));
+    server.setRequestHandler('resources/list', ({ params }) =>
       this.#bounded(() => this.#resources.list(params?.cursor)),
     );
-    server.setRequestHandler(ReadResourceRequestSchema, ({ params }) =>
+    server.setRequestHandler('resources/read', ({ params }) =>
       this.#bounded(() => this.#resources.read(params.uri)),
     );
     return server;
@@ -104,26 +99,25 @@ export class McpService {
   /** M3: by whatever connection. */
   async #bounded<T>(work: () => Promise<T>): Promise<T> {
     if (this.#calls >= MAX_CALLS)
-      throw new McpError(ErrorCode.InternalError, `BUSY: ${MAX_CALLS} calls are under way`);
+      throw new ProtocolError(
+        ProtocolErrorCode.InternalError,
+        `BUSY: ${MAX_CALLS} calls are under way`,
+      );
     this.#calls += 1;
     try {
       return await work();
     } finally {
       this.#calls -= 1;
-      if (this.#calls === 0) this.#idle?.resolve();
     }
-  }
-
-  /** Resolves when what is under way has been answered. */
-  async idle(): Promise<void> {
-    if (this.#calls > 0) await (this.#idle ??= Promise.withResolvers<void>()).promise;
-    await nextTurn(); // in which the last answer is written
   }
 
   async #call(name: string, args: Record<string, unknown>, by: string): Promise<CallToolResult> {
     const offer = this.#tools.get(name);
     if (offer === undefined)
-      throw new McpError(ErrorCode.InvalidParams, `there is no tool ${name.slice(0, 100)}`);
+      throw new ProtocolError(
+        ProtocolErrorCode.InvalidParams,
+        `there is no tool ${name.slice(0, 100)}`,
+      );
     try {
       const input = await this.#admitted(offer, args as JsonObject);
       const result = await offer.verb.run(offer.inputOf(input, by));
@@ -185,12 +179,18 @@ export class McpService {
   }
 }
 
-/** This server asks its client nothing. */
+/** M5. */
 const noElicitation = {
   getValidator: (): never => {
     throw new Error('no elicitation is asked for');
   },
 };
+
+/** Of the client: since 2026-07-28 each message may say it; before, the first one did. */
+function nameInMessage({ mcpReq }: ServerContext): string | undefined {
+  const { [CLIENT_INFO_META_KEY]: client } = (mcpReq.envelope ?? {}) as JsonObject;
+  return isJsonObject(client) && typeof client['name'] === 'string' ? client['name'] : undefined;
+}
 
 /** For the record. A client may call itself anything. */
 function clientName(name = 'a client'): string {

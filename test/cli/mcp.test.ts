@@ -1,14 +1,23 @@
-/** `lazarus mcp` as a client starts it: a real process, by the SDK's own client, and by hand. */
+/** `lazarus mcp` as a client starts it: a real process, by the official clients of both generations, and by hand. */
 import { spawn } from 'node:child_process';
 import type { ChildProcessWithoutNullStreams } from 'node:child_process';
 import { once } from 'node:events';
-import { Client } from '@modelcontextprotocol/sdk/client/index.js';
-import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
-import type { CallToolResult, TextResourceContents } from '@modelcontextprotocol/sdk/types.js';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import type { JsonObject } from '../../machines/json.ts';
-import { LAZARUS, missionsFolder, slowStep, up, writeCell } from '../support/cli.ts';
+import {
+  LAZARUS,
+  missionsFolder,
+  nodeFileOf,
+  Running,
+  slowStep,
+  up,
+  writeCell,
+} from '../support/cli.ts';
 import { eventually } from '../support/eventually.ts';
+import { ALL_CLIENTS, call, GENERATIONS, NEWEST, read, ready, textOf } from '../support/mcp.ts';
+import type { Generation, McpClient } from '../support/mcp.ts';
 
 const environment = (): Record<string, string> => ({
   ...(process.env as Record<string, string>),
@@ -16,36 +25,19 @@ const environment = (): Record<string, string> => ({
   NO_COLOR: '1',
 });
 
-async function start(missions: string, ...options: string[]): Promise<Client> {
-  const transport = new StdioClientTransport({
-    command: process.execPath,
-    args: [LAZARUS, 'mcp', '--missions', missions, ...options],
-    env: environment(),
-  });
-  const client = new Client({ name: 'a test', version: '1' });
-  await client.connect(transport);
-  onTestFinished(() => client.close());
-  await client.listTools();
-  return client;
+function start(by: Generation, missions: string, ...options: string[]): Promise<McpClient> {
+  const args = [LAZARUS, 'mcp', '--missions', missions, ...options];
+  return ready(by.byStdio({ command: process.execPath, args, env: environment() }));
 }
 
-const call = async (client: Client, name: string, args: JsonObject = {}): Promise<CallToolResult> =>
-  (await client.callTool({ name, arguments: args })) as CallToolResult;
-
-function textOf({ content: [first] }: CallToolResult): string {
-  if (first?.type !== 'text') throw new Error('no text');
-  return first.text;
-}
-
-describe('with a node that runs', () => {
+describe.each(GENERATIONS)('with a node that runs, by $library', (by) => {
   test('a mission is made, looked at and read; the record says who started the client', async () => {
     const missions = missionsFolder();
     await up(missions);
-    const client = await start(missions);
+    const client = await start(by, missions);
     const made = await call(client, 'create_mission_cell', { mission_name: 'M', cell_id: 'm' });
     expect(made.structuredContent).toMatchObject({ cell_id: 'm', taken_in: true });
-    const { contents } = await client.readResource({ uri: 'lazarus://cell/m' });
-    const cell = JSON.parse((contents[0] as TextResourceContents).text) as JsonObject;
+    const cell = JSON.parse(await read(client, 'lazarus://cell/m')) as JsonObject;
     expect(cell).toMatchObject({ cell_id: 'm', mission_name: 'M', running: true });
     const command = { cell_id: 'm', task_id: 't', title: 't', steps: [{ name: 's', run: ['id'] }] };
     expect(textOf(await call(client, 'add_task_to_cell', command))).toMatch(/^FORBIDDEN/);
@@ -59,13 +51,13 @@ describe('with a node that runs', () => {
     });
     await up(missions);
     const [plain, allowed] = await Promise.all([
-      start(missions),
-      start(missions, '--allow-approvals'),
+      start(by, missions),
+      start(by, missions, '--allow-approvals'),
     ]);
     const pid = await eventually(
       async () => {
         const { structuredContent } = await call(plain, 'get_cell', { cell_id: 'c' });
-        const { agents, tasks } = structuredContent as unknown as {
+        const { agents, tasks } = structuredContent as {
           agents: { pid: number | null }[];
           tasks: { current_step: string | null }[];
         };
@@ -92,11 +84,11 @@ describe('with a node that runs', () => {
   });
 });
 
-describe('while no node runs', () => {
+describe.each(ALL_CLIENTS)('while no node runs, by $library', (by) => {
   test('reading goes to the disk, changing is refused and says how to start one; then it works', async () => {
     const missions = missionsFolder();
     writeCell(missions, 'c');
-    const client = await start(missions);
+    const client = await start(by, missions);
     const cells = await call(client, 'list_cells');
     expect(cells.structuredContent).toMatchObject({ cells: [{ cell_id: 'c' }] });
     const health = await call(client, 'get_agent_health', { agent_id: 'worker' });
@@ -110,6 +102,37 @@ describe('while no node runs', () => {
       cell_id: 'm',
     });
   });
+});
+
+test('given a node with its gateway, then the SDK is loaded with the first message and not before', async () => {
+  const missions = missionsFolder();
+  const loaded = join(missions, '../loaded.txt');
+  const hook = join(missions, '../hook.mjs');
+  writeFileSync(loaded, '');
+  writeFileSync(
+    hook,
+    `import { appendFileSync } from 'node:fs';
+    import { registerHooks } from 'node:module';
+    registerHooks({
+      resolve(name, context, next) {
+        if (/^(@modelcontextprotocol|zod)/.test(name)) appendFileSync(${JSON.stringify(loaded)}, name + '\\n');
+        return next(name, context);
+      },
+    });`,
+  );
+  await up(missions, (dir) => {
+    const args = ['--import', hook, LAZARUS, 'up', '--http', '127.0.0.1:0', '--missions', dir];
+    const child = spawn(process.execPath, args, { env: environment() });
+    onTestFinished(() => void child.kill('SIGKILL'));
+    return new Running(child);
+  });
+  const file = JSON.parse(readFileSync(nodeFileOf(missions), 'utf8')) as Record<string, string>;
+  const health = await fetch(`${file['http']}/health`);
+  expect(health.status).toBe(200);
+  expect(readFileSync(loaded, 'utf8')).toBe('');
+  const token = readFileSync(file['http_token_file'] ?? '', 'utf8').trim();
+  await ready(NEWEST.byHttp(`${file['http']}/mcp`, token));
+  expect(readFileSync(loaded, 'utf8')).toContain('@modelcontextprotocol/server');
 });
 
 describe('by hand', () => {
