@@ -4,27 +4,23 @@
  * fdatasync, XACK. Both read entries that are there already, the same number at most at once. Beside it, what Redis and
  * the normalising cost: the same events sent to the same actor from memory.
  */
-import { closeSync, fdatasync, openSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { promisify } from 'node:util';
 import type { Kernel } from '../../actors/kernel.ts';
 import { BridgeActor } from '../../actors/bridge-actor.ts';
 import { takeMessage } from '../../actors/bridge-messages.ts';
 import { OrderedSender } from '../../actors/ordered-sender.ts';
 import { RedisBridge, WINDOWS } from '../../actors/redis-bridge.ts';
 import { machineRegistry } from '../../actors/registry.ts';
-import { connectRedis } from '../../bus/redis.ts';
-import { flood, openRedis } from '../../test/support/redis-process.ts';
+import { openRedis } from '../../test/support/redis-process.ts';
 import type { RedisServer } from '../../test/support/redis-process.ts';
 import { alternate, perSecond, pooledRate, shown, spread, target } from '../harness.ts';
 import type { Bench, Count, Row } from '../harness.ts';
 import { profiled } from '../profile.ts';
+import { BareLoop, eventText, filledStreams, GROUP } from '../support/homelab-stream.ts';
 import { openKernel, silent } from '../support/kernel.ts';
 
-const GROUP = 'lazarus';
 const ADDRESS = 'system/bridge/redis';
-const AT_ONCE = 512;
 
 interface Sides {
   ours: () => Promise<Count>;
@@ -78,13 +74,8 @@ async function open(bench: Bench, count: number): Promise<Sides> {
   const { system } = kernel;
   const actor = new BridgeActor({ system, address: ADDRESS, instance: 'bench.1', log: silent });
   await actor.ensure();
-  const fd = openSync(join(folder, 'bare.log'), 'a');
-  let turn = 0;
-  const filled = async (): Promise<string> => {
-    const stream = `events:${(turn += 1)}`;
-    await fill(redis, stream, count);
-    return stream;
-  };
+  const loop = new BareLoop(redis, join(folder, 'bare.log'), () => Promise.resolve());
+  const filled = filledStreams(redis, count);
   return {
     async ours() {
       const sample = await bridged(redis, kernel, actor, await filled(), count);
@@ -96,38 +87,19 @@ async function open(bench: Bench, count: number): Promise<Sides> {
       await kernel.compact();
       return sample;
     },
-    bare: async () => bareLoop(redis, fd, await filled(), count),
+    bare: async () => loop.run(await filled(), count),
     async close() {
-      closeSync(fd);
+      loop.close();
       await kernel.close();
       await redis.dispose();
     },
   };
 }
 
-/** Entries of some 200 bytes with the whole event in one field, and a group that has read none. */
-async function fill(redis: RedisServer, stream: string, count: number): Promise<void> {
-  const entry = (n: number): string[] => ['XADD', stream, '*', 'data', textOf(n)];
-  await flood(redis, [
-    ['XGROUP', 'CREATE', stream, GROUP, '0', 'MKSTREAM'],
-    ...Array.from({ length: count }, (_, n) => entry(n)),
-  ]);
-}
-
-const textOf = (n: number): string =>
-  JSON.stringify({
-    type: 'service_unhealthy',
-    node: `host${n % 5}`,
-    service: `service${n % 40}`,
-    severity: 'error',
-    timestamp: 1_764_000_000 + n,
-    payload: { status: 'exited', restarts: n, detail: 'x'.repeat(40) },
-  });
-
 /** Ready-made events, as many in flight as the bridge has. */
 async function inMemory(actor: BridgeActor, count: number): Promise<Count> {
   const { system, address } = actor;
-  const raw = Buffer.from(textOf(1));
+  const raw = Buffer.from(eventText(1));
   const { event } = takeMessage(raw, raw.length, {
     channel: 'memory',
     id: 'redis:memory:1',
@@ -175,31 +147,5 @@ async function bridged(
   const ms = performance.now() - startedAt;
   kernel.system.off('committed', counting);
   await bridge.close();
-  return { count, ms };
-}
-
-const sync = promisify(fdatasync);
-
-async function bareLoop(
-  redis: RedisServer,
-  fd: number,
-  stream: string,
-  count: number,
-): Promise<Count> {
-  const startedAt = performance.now();
-  const connection = await connectRedis({ url: redis.url, name: 'bare' });
-  const read = ['XREADGROUP', 'GROUP', GROUP, 'bare', 'COUNT', String(AT_ONCE)];
-  for (let done = 0; done < count;) {
-    const reply = await connection.send([...read, 'STREAMS', stream, '>']);
-    const [[, entries]] = reply as [[string, [Buffer, Buffer[]][]]];
-    const ids = entries.map(([id]) => id.toString('latin1'));
-    const lines = entries.map(([, [, data]], i) => `{"id":"${ids[i]}","e":${String(data)}}\n`);
-    writeSync(fd, lines.join(''));
-    await sync(fd);
-    await connection.send(['XACK', stream, GROUP, ...ids]);
-    done += ids.length;
-  }
-  const ms = performance.now() - startedAt;
-  connection.close();
   return { count, ms };
 }

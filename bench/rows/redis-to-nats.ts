@@ -3,26 +3,22 @@
  * the journal) against a bare loop with the same acknowledgements and ids: XREADGROUP, one line an entry appended and synced,
  * published with an id each and the last of a run acknowledged by the server, XACK. Each on a nats-server of its own.
  */
-import { closeSync, fdatasync, openSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { promisify } from 'node:util';
 import { connect, headers as newHeaders } from 'nats';
 import type { NatsConnection } from 'nats';
 import { openNatsDoor } from '../../actors/nats-door.ts';
 import { MissionNode } from '../../actors/node.ts';
 import { openRedisDoor } from '../../actors/redis-door.ts';
 import { findNatsServer, NatsServer } from '../../bus/nats-server.ts';
-import { connectRedis } from '../../bus/redis.ts';
-import { flood, openRedis } from '../../test/support/redis-process.ts';
+import { openRedis } from '../../test/support/redis-process.ts';
 import type { RedisServer } from '../../test/support/redis-process.ts';
 import { alternate, perSecond, pooledRate, spread, target } from '../harness.ts';
 import type { Bench, Count, Row } from '../harness.ts';
 import { profiled } from '../profile.ts';
+import { BareLoop, filledStreams } from '../support/homelab-stream.ts';
 import { silent } from '../support/kernel.ts';
 
-const GROUP = 'lazarus';
-const AT_ONCE = 512;
 const PATIENCE_MS = 60_000;
 
 interface Sides {
@@ -87,18 +83,15 @@ async function open(bench: Bench, count: number): Promise<Sides> {
     pass: 'bench',
   });
   await (await nats.jetstreamManager()).streams.add({ name: 'BARE', subjects: ['bare.>'] });
-  const fd = openSync(join(folder, 'bare.log'), 'a');
-  let turn = 0;
-  const filled = async (): Promise<string> => {
-    const stream = `events:${(turn += 1)}`;
-    await fill(redis, stream, count);
-    return stream;
-  };
+  const loop = new BareLoop(redis, join(folder, 'bare.log'), (entries, stream) =>
+    publish(nats, entries, stream),
+  );
+  const filled = filledStreams(redis, count);
   return {
     ours: async () => throughNode(node, redis, await filled(), count),
-    bare: async () => bareLoop(redis, nats, fd, await filled(), count),
+    bare: async () => loop.run(await filled(), count),
     async close() {
-      closeSync(fd);
+      loop.close();
       await nats.close();
       await server.stop();
       await node.stop();
@@ -106,24 +99,6 @@ async function open(bench: Bench, count: number): Promise<Sides> {
     },
   };
 }
-
-/** Entries of some 200 bytes with the whole event in one field, and a group that has read none. */
-async function fill(redis: RedisServer, stream: string, count: number): Promise<void> {
-  await flood(redis, [
-    ['XGROUP', 'CREATE', stream, GROUP, '0', 'MKSTREAM'],
-    ...Array.from({ length: count }, (_, n) => ['XADD', stream, '*', 'data', textOf(n)]),
-  ]);
-}
-
-const textOf = (n: number): string =>
-  JSON.stringify({
-    type: 'service_unhealthy',
-    node: `host${n % 5}`,
-    service: `service${n % 40}`,
-    severity: 'error',
-    timestamp: 1_764_000_000 + n,
-    payload: { status: 'exited', restarts: n, detail: 'x'.repeat(40) },
-  });
 
 async function throughNode(
   node: MissionNode,
@@ -147,36 +122,17 @@ async function throughNode(
   return { count, ms };
 }
 
-const sync = promisify(fdatasync);
-
-async function bareLoop(
-  redis: RedisServer,
+/** Published with an id each; the last of a run is acknowledged by the server. */
+async function publish(
   nats: NatsConnection,
-  fd: number,
+  entries: { id: string; text: string }[],
   stream: string,
-  count: number,
-): Promise<Count> {
-  const startedAt = performance.now();
-  const connection = await connectRedis({ url: redis.url, name: 'bare' });
+): Promise<void> {
   const jetstream = nats.jetstream();
-  const read = ['XREADGROUP', 'GROUP', GROUP, 'bare', 'COUNT', String(AT_ONCE)];
-  for (let done = 0; done < count;) {
-    const reply = await connection.send([...read, 'STREAMS', stream, '>']);
-    const [[, entries]] = reply as [[string, [Buffer, Buffer[]][]]];
-    const ids = entries.map(([id]) => id.toString('latin1'));
-    const texts = entries.map(([, [, data]], i) => `{"id":"${ids[i]}","e":${String(data)}}`);
-    writeSync(fd, texts.map((text) => `${text}\n`).join(''));
-    await sync(fd);
-    for (const [i, text] of texts.entries()) {
-      const headers = newHeaders();
-      headers.set('Nats-Msg-Id', `${stream}:${ids[i]}`);
-      if (i < texts.length - 1) nats.publish('bare.events', text, { headers });
-      else await jetstream.publish('bare.events', text, { headers });
-    }
-    await connection.send(['XACK', stream, GROUP, ...ids]);
-    done += ids.length;
+  for (const [i, { id, text }] of entries.entries()) {
+    const headers = newHeaders();
+    headers.set('Nats-Msg-Id', `${stream}:${id}`);
+    if (i < entries.length - 1) nats.publish('bare.events', text, { headers });
+    else await jetstream.publish('bare.events', text, { headers });
   }
-  const ms = performance.now() - startedAt;
-  connection.close();
-  return { count, ms };
 }
