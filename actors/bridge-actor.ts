@@ -67,6 +67,12 @@ export class BridgeActor {
     return id === undefined ? outgoing : { ...outgoing, id };
   }
 
+  /** Somebody is told of what is heard. */
+  isHeardBySome(): boolean {
+    const context = this.context();
+    return context === undefined || hasListeners(context);
+  }
+
   waitMs({ event }: Outgoing): number {
     const heard = event as unknown as BridgeEvent;
     if (heard.type !== 'bridge.heard') return 0;

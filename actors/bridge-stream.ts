@@ -7,6 +7,7 @@ import { compareEntries } from '../machines/bridge-context.ts';
 import type { BridgeEvent } from '../machines/bridge-context.ts';
 import type { BridgeActor } from './bridge-actor.ts';
 import { takeEntry } from './bridge-messages.ts';
+import { joinHeard } from './join-heard.ts';
 import type { Outgoing, Source } from './ordered-sender.ts';
 
 export class StreamIntake implements Source, StreamSink {
@@ -31,12 +32,13 @@ export class StreamIntake implements Source, StreamSink {
   next(): Outgoing | undefined {
     const outgoing = this.#queue[this.#head];
     if (outgoing === undefined) return undefined;
-    this.#head += 1;
+    const joined = joinHeard(this.#queue, this.#head, this.#actor.isHeardBySome());
+    this.#head += joined?.count ?? 1;
     if (this.#head === this.#queue.length) {
       this.#queue = [];
       this.#head = 0;
     }
-    return outgoing;
+    return joined?.outgoing ?? outgoing;
   }
 
   waitMs(outgoing: Outgoing): number {

@@ -7,11 +7,14 @@
  *    page may show its cookie instead. All are compared as digests.
  * A3 A ticket opens one door once, within `TICKET_MS`: it stands in URLs, and those are kept in histories and process lists.
  * A4 Unless the configuration says `network`, only this machine comes in, wherever the gateway listens.
+ * A5 The page's cookie is signed with the token and kept nowhere, so that a page that is open goes on when the node was started
+ *    anew. It ends after `SESSION_MS`, and with the token.
  */
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { RuntimeError } from '../machines/errors.ts';
-import { isLoopback } from './gateway-guard.ts';
+import { isLoopback, isOwnOrigin } from './gateway-guard.ts';
+import type { GatewayNames } from './gateway-guard.ts';
 
 export const STATELY = 'https://stately.ai';
 /** The subprotocol that is agreed on when the token comes as another one. */
@@ -19,23 +22,28 @@ export const SUBPROTOCOL = 'lazarus.inspect';
 
 const TICKET_MS = 5 * 60_000;
 const SESSION_MS = 12 * 3_600_000;
-const MAX_KEPT = 100;
+const MAX_TICKETS = 100;
 
 export interface AccessOptions {
   token: string;
   /** A4. */
   isNetwork: boolean;
+  /** Of the gateway: A1. */
+  names: GatewayNames;
 }
 
 export class InspectorAccess {
   readonly #token: string;
   readonly #isNetwork: boolean;
-  readonly #tickets = new Expiring(TICKET_MS);
-  readonly #sessions = new Expiring(SESSION_MS);
+  readonly #names: GatewayNames;
+  readonly #tickets = new Tickets();
+  readonly #signingKey: Buffer;
 
-  constructor({ token, isNetwork }: AccessOptions) {
+  constructor({ token, isNetwork, names }: AccessOptions) {
     this.#token = digest(token);
+    this.#signingKey = createHmac('sha256', token).update('lazarus inspector session').digest();
     this.#isNetwork = isNetwork;
+    this.#names = names;
   }
 
   /** Throws RuntimeError FORBIDDEN: whatever it shows, nothing may come from there (A1, A4). */
@@ -46,7 +54,7 @@ export class InspectorAccess {
         hint: 'Watch from the host itself, or say "inspector": "network" in the configuration.',
       });
     const { origin } = headers;
-    if (origin === undefined || origin === STATELY || isOwnPage(headers)) return;
+    if (origin === undefined || origin === STATELY || isOwnOrigin(headers, this.#names)) return;
     throw new RuntimeError(`the Origin '${origin.slice(0, 100)}' may not watch`, {
       code: 'FORBIDDEN',
       hint: 'Use the page that `lazarus inspect` opens.',
@@ -58,9 +66,9 @@ export class InspectorAccess {
     const { headers } = request;
     const given = [bearerOf(headers), ...protocolsOf(headers), parameter(request, 'token')];
     if (given.some((token) => token !== undefined && digest(token) === this.#token)) return;
-    const isPage = headers.origin === undefined || isOwnPage(headers);
+    const isPage = headers.origin === undefined || isOwnOrigin(headers, this.#names);
     const session = cookieOf(request);
-    if (isPage && session !== undefined && this.#sessions.has(session)) return;
+    if (isPage && session !== undefined && this.#isSession(session)) return;
     const ticket = parameter(request, 'ticket');
     if (ticket !== undefined && this.#tickets.take(ticket)) return;
     throw unauthorized();
@@ -73,46 +81,55 @@ export class InspectorAccess {
     return { ticket: this.#tickets.add(), expiresAt: Date.now() + TICKET_MS };
   }
 
-  /** A `Set-Cookie` by which the page, once opened, can be loaded again. One for each port: cookies know none. */
+  /**
+   * A `Set-Cookie` by which the page, once opened, can be loaded again (A5). One for each port: cookies know none. `Lax`: the
+   * link may stand in another page, a terminal in a browser for example; what other pages could do with it, `Origin` forbids.
+   */
   sessionCookie(request: IncomingMessage): string {
-    const life = Math.floor(SESSION_MS / 1000);
-    const attributes = `Path=/inspect; HttpOnly; SameSite=Strict; Max-Age=${life}`;
-    return `${cookieName(request)}=${this.#sessions.add()}; ${attributes}`;
+    const ends = String(Date.now() + SESSION_MS);
+    const attributes = `Path=/inspect; HttpOnly; SameSite=Lax; Max-Age=${SESSION_MS / 1000}`;
+    return `${cookieName(request)}=${ends}.${this.#signatureOf(ends)}; ${attributes}`;
+  }
+
+  /** Whether the URL holds a token or a ticket, good or not. */
+  showsSecretInUrl(request: IncomingMessage): boolean {
+    return SECRETS.some((name) => parameter(request, name) !== undefined);
+  }
+
+  #isSession(cookie: string): boolean {
+    const [ends = '', signature = ''] = cookie.split('.');
+    const good = Buffer.from(this.#signatureOf(ends));
+    const given = Buffer.from(signature);
+    return (
+      given.length === good.length && timingSafeEqual(given, good) && Number(ends) > Date.now()
+    );
+  }
+
+  #signatureOf(ends: string): string {
+    return createHmac('sha256', this.#signingKey).update(ends).digest('base64url');
   }
 }
 
-/** What a browser sends is the gateway's own page. */
-function isOwnPage({ origin, host }: IncomingMessage['headers']): boolean {
-  return origin?.toLowerCase() === `http://${host?.toLowerCase()}`;
-}
+/** Parameters of URLs. */
+const SECRETS = ['token', 'ticket'];
 
-/** Secrets of ours that end by themselves; bounded, the oldest go first. Only their digests are kept. */
-class Expiring {
-  readonly #lifeMs: number;
+/** A3. Bounded, the oldest go first. Only their digests are kept. */
+class Tickets {
   readonly #until = new Map<string, number>();
 
-  constructor(lifeMs: number) {
-    this.#lifeMs = lifeMs;
-  }
-
   add(): string {
-    const secret = randomBytes(32).toString('base64url');
-    this.#until.set(digest(secret), performance.now() + this.#lifeMs);
+    const ticket = randomBytes(32).toString('base64url');
+    this.#until.set(digest(ticket), performance.now() + TICKET_MS);
     for (const oldest of this.#until.keys()) {
-      if (this.#until.size <= MAX_KEPT) break;
+      if (this.#until.size <= MAX_TICKETS) break;
       this.#until.delete(oldest);
     }
-    return secret;
+    return ticket;
   }
 
-  has(secret: string): boolean {
-    return (this.#until.get(digest(secret)) ?? 0) > performance.now();
-  }
-
-  /** A3. */
-  take(secret: string): boolean {
-    const isGood = this.has(secret);
-    this.#until.delete(digest(secret));
+  take(ticket: string): boolean {
+    const isGood = (this.#until.get(digest(ticket)) ?? 0) > performance.now();
+    this.#until.delete(digest(ticket));
     return isGood;
   }
 }

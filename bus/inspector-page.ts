@@ -1,44 +1,67 @@
 /**
- * The page of the inspector: one file without anything from elsewhere. What it may do is fixed by a policy that names its
- * script and style by their hashes, so that nothing in a mission's files can become a script of the page.
+ * The inspector's page: the files of inspector-page/, as they are. A policy says that the browser runs and shows nothing else,
+ * and that no text becomes markup, so that nothing in a mission's files can become a part of the page.
  */
-import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { readdirSync, readFileSync } from 'node:fs';
+import { extname, join } from 'node:path';
 import { STATELY } from './inspector-access.ts';
 
-let page: { html: string; script: string; style: string } | undefined;
+export interface PageFile {
+  type: string;
+  text: string;
+}
+
+const FOLDER = join(import.meta.dirname, 'inspector-page');
+const START = 'index.html';
+const TYPES: Readonly<Record<string, string>> = {
+  '.css': 'text/css',
+  '.js': 'text/javascript',
+  '.svg': 'image/svg+xml',
+};
+
+let files: Map<string, PageFile> | undefined;
+let start: string | undefined;
+
+/** What the page loads. `name`: without a folder; a path finds nothing. Undefined: there is no such file. */
+export function pageFile(name: string): PageFile | undefined {
+  files ??= readFiles();
+  return files.get(name);
+}
 
 /** `host`: as the gateway has checked it; some browsers do not count a WebSocket to the page's own host as `'self'`. */
 export function inspectorPage(host: string): { html: string; policy: string } {
-  const { html, script, style } = (page ??= readPage());
+  start ??= readFileSync(join(FOLDER, START), 'utf8');
   const policy = [
     `default-src 'none'`,
-    `script-src '${script}'`,
-    `style-src '${style}'`,
-    `connect-src 'self' ws://${host}`,
+    `script-src 'self'`,
+    `style-src 'self'`,
+    `img-src 'self'`,
+    `connect-src 'self' ws://${host} wss://${host}`,
     `frame-src ${STATELY}`,
     `base-uri 'none'`,
     `form-action 'none'`,
     `frame-ancestors 'none'`,
+    `require-trusted-types-for 'script'`,
+    `trusted-types 'none'`,
   ];
-  return { html, policy: policy.join('; ') };
+  return { html: start, policy: policy.join('; ') };
 }
 
-function readPage(): { html: string; script: string; style: string } {
-  const html = readFileSync(join(import.meta.dirname, 'inspector-page.html'), 'utf8');
-  return { html, script: hashOf(html, 'script'), style: hashOf(html, 'style') };
+function readFiles(): Map<string, PageFile> {
+  const found = new Map<string, PageFile>();
+  for (const name of readdirSync(FOLDER)) {
+    const type = TYPES[extname(name)];
+    if (type !== undefined)
+      found.set(name, { type, text: readFileSync(join(FOLDER, name), 'utf8') });
+  }
+  return found;
 }
 
-function hashOf(html: string, tag: string): string {
-  const content = new RegExp(`<${tag}>([\\s\\S]*?)</${tag}>`).exec(html)?.[1];
-  if (content === undefined) throw new Error(`the inspector's page has no <${tag}>`);
-  return `sha256-${createHash('sha256').update(content).digest('base64')}`;
-}
-
+/** For who comes without a ticket, or with one that is used up. */
 export const REFUSED_PAGE = `<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>Lazarus inspector</title>
-<p>This link is used up, or the node was started anew. Open the inspector again with</p>
+<html lang="en"><meta charset="utf-8"><meta name="color-scheme" content="light dark"><title>Lazarus inspector</title>
+<p>This link is used up, or this browser has not opened one yet. Open the inspector again with</p>
 <pre>lazarus inspect</pre>
 </html>
 `;
+export const REFUSED_POLICY = `default-src 'none'; frame-ancestors 'none'`;

@@ -1,6 +1,7 @@
 /**
- * The inspector on the HTTP gateway: `GET /inspect` is a page that shows every actor live, `ws://.../inspect` the same as
- * messages of @statelyai/inspect for any receiver that speaks them, `POST /inspect/ticket` a ticket for either.
+ * The inspector on the HTTP gateway: `GET /inspect` is a page that shows every actor live (what it loads is below
+ * `/inspect/page/`), `ws://.../inspect` the same as messages of @statelyai/inspect for any receiver that speaks them,
+ * `POST /inspect/ticket` a ticket for either.
  *
  * What it needs (ws, the redaction, the page) is loaded with the first watcher; until then it costs an entry in a map.
  */
@@ -34,6 +35,7 @@ export interface Inspector {
 }
 
 const PATH = '/inspect';
+const PAGE_FILES = `${PATH}/page/`;
 const MAX_WATCHERS = 16;
 /** What a client says is not listened to. */
 const MAX_MESSAGE_BYTES = 1024;
@@ -47,7 +49,7 @@ interface Entrance {
 
 export function openInspector(options: InspectorOptions): Inspector {
   const { gateway, token, isNetwork, limits } = options;
-  const access = new InspectorAccess({ token, isNetwork });
+  const access = new InspectorAccess({ token, isNetwork, names: gateway.names });
   let entering: Promise<Entrance> | undefined;
   let hub: InspectorHub | undefined;
   let isClosed = false;
@@ -113,25 +115,46 @@ async function answer(
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
-  const what = `${request.method} ${pathOf(request)}`;
+  const path = pathOf(request);
+  const what = `${request.method} ${path}`;
   access.checkPlace(request);
   if (what === `POST ${PATH}/ticket`) {
     const { ticket, expiresAt } = access.mintTicket(request);
     const expires_at = new Date(expiresAt).toISOString();
     return send(response, 200, 'application/json', `${JSON.stringify({ ticket, expires_at })}\n`);
   }
-  if (what !== `GET ${PATH}`)
-    throw new RuntimeError(`there is no ${what.slice(0, 100)}`, { code: 'NOT_FOUND' });
-  const { inspectorPage, REFUSED_PAGE } = await import('./inspector-page.ts');
+  if (what === `GET ${PATH}`) return showPage(access, request, response);
+  if (what.startsWith(`GET ${PAGE_FILES}`)) {
+    access.checkWatcher(request);
+    const { pageFile } = await import('./inspector-page.ts');
+    const file = pageFile(path.slice(PAGE_FILES.length));
+    if (file !== undefined) return send(response, 200, file.type, file.text);
+  }
+  throw new RuntimeError(`there is no ${what.slice(0, 100)}`, { code: 'NOT_FOUND' });
+}
+
+async function showPage(
+  access: InspectorAccess,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const { inspectorPage, REFUSED_PAGE, REFUSED_POLICY } = await import('./inspector-page.ts');
   try {
     access.checkWatcher(request);
   } catch (error) {
     if (!request.headers.accept?.includes('text/html')) throw error;
+    response.setHeader('content-security-policy', REFUSED_POLICY);
     return send(response, 401, 'text/html', REFUSED_PAGE);
   }
-  const { html, policy } = inspectorPage(request.headers.host ?? '');
   response.setHeader('set-cookie', access.sessionCookie(request));
+  if (access.showsSecretInUrl(request)) {
+    // The browser goes on without it, so that it stays neither in the address bar nor in the history.
+    response.setHeader('location', PATH);
+    return send(response, 303, 'text/plain', '');
+  }
+  const { html, policy } = inspectorPage(request.headers.host ?? '');
   response.setHeader('content-security-policy', policy);
+  response.setHeader('cross-origin-opener-policy', 'same-origin');
   send(response, 200, 'text/html', html);
 }
 

@@ -23,22 +23,28 @@ export interface Wanted {
   types?: string[];
 }
 
+/** A message that was understood. */
+export interface Heard {
+  id: string;
+  host: string;
+  service: string;
+  event: HomelabEvent;
+  /** The text as it came; of a stream's entry with many fields, its fields. */
+  original: string;
+}
+
 export type BridgeEvent =
   /** It listens from now on. `instance`: of the bridge, for ids; `where`: without secrets. */
   | { type: 'bridge.up'; instance: string; where: string }
   | { type: 'bridge.down'; reason: string; since: number }
-  | {
+  | ({
       type: 'bridge.heard';
       channel: string;
       /** Its id as `<milliseconds>-<number>` when it came from a stream that this bridge reads in order. */
       entry?: string;
-      id: string;
-      host: string;
-      service: string;
-      event: HomelabEvent;
-      /** The text as it came; of a stream's entry with many fields, its fields. */
-      original: string;
-    }
+    } & Heard)
+  /** Several at once, in order: what one costs besides is paid once. `entry`: of the last. */
+  | { type: 'bridge.heardMany'; channel: string; entry?: string; messages: Heard[] }
   /** A dead letter. */
   | {
       type: 'bridge.refused';
@@ -160,6 +166,11 @@ export function listeners(
     )
     .map(([address]) => address);
 }
+
+/** The messages of an event that brings some, in order. */
+export const heardIn = (
+  event: Extract<BridgeEvent, { type: 'bridge.heard' | 'bridge.heardMany' }>,
+): readonly Heard[] => (event.type === 'bridge.heard' ? [event] : event.messages);
 
 export const hasListeners = ({ subscribers }: BridgeContext): boolean => {
   for (const _ in subscribers) return true;

@@ -10,6 +10,7 @@ import { setup } from 'xstate';
 import {
   freshBridge,
   hasListeners,
+  heardIn,
   listeners,
   noteGap,
   readTo,
@@ -48,10 +49,11 @@ const noteReason = bridge.assign(({ event }) =>
 );
 /** B3. */
 const hear = bridge.assign(({ context, event }) => {
-  if (event.type !== 'bridge.heard') return {};
+  if (event.type !== 'bridge.heard' && event.type !== 'bridge.heardMany') return {};
   const { channel, entry } = event;
+  const count = event.type === 'bridge.heard' ? 1 : event.messages.length;
   const { at: listenedAt } = stampOf(event);
-  return { heard: context.heard + 1, listenedAt, ...readTo(context, channel, entry) };
+  return { heard: context.heard + count, listenedAt, ...readTo(context, channel, entry) };
 });
 /** B3. */
 const refuse = bridge.assign(({ context, event }) => {
@@ -74,11 +76,13 @@ const strike = bridge.assign(({ context, event }) =>
 );
 /** B2. */
 const tellHeard = bridge.enqueueActions(({ context, event, enqueue }) => {
-  if (event.type !== 'bridge.heard') return;
-  const { channel, host, service, event: inner } = event;
-  const told = { type: 'homelab.event', channel, host, service, event: inner };
-  for (const to of listeners(context, { host, type: inner.type }))
-    enqueue({ type: 'send', params: toListener(to, told) });
+  if (event.type !== 'bridge.heard' && event.type !== 'bridge.heardMany') return;
+  const { channel } = event;
+  for (const { host, service, event: inner } of heardIn(event)) {
+    const told = { type: 'homelab.event', channel, host, service, event: inner };
+    for (const to of listeners(context, { host, type: inner.type }))
+      enqueue({ type: 'send', params: toListener(to, told) });
+  }
 });
 /** B2. */
 const tellGap = bridge.enqueueActions(({ context, event, enqueue }) => {
@@ -112,6 +116,10 @@ export const bridgeMachine = bridge
     on: {
       'bridge.up': { target: '.up', actions: 'listen' },
       'bridge.heard': [
+        { guard: 'hasListeners', actions: ['hear', 'tellHeard'] },
+        { actions: 'hear' },
+      ],
+      'bridge.heardMany': [
         { guard: 'hasListeners', actions: ['hear', 'tellHeard'] },
         { actions: 'hear' },
       ],

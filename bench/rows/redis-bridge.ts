@@ -14,6 +14,7 @@ import { RedisBridge, WINDOWS } from '../../actors/redis-bridge.ts';
 import { machineRegistry } from '../../actors/registry.ts';
 import { openRedis } from '../../test/support/redis-process.ts';
 import type { RedisServer } from '../../test/support/redis-process.ts';
+import type { JsonValue } from '../../machines/json.ts';
 import { alternate, perSecond, pooledRate, shown, spread, target } from '../harness.ts';
 import type { Bench, Count, Row } from '../harness.ts';
 import { profiled } from '../profile.ts';
@@ -124,8 +125,10 @@ async function bridged(
 ): Promise<Count> {
   const all = Promise.withResolvers<void>();
   let heard = 0;
-  const counting = ({ event }: { event: { type: string } }): void => {
-    if (event.type === 'bridge.heard' && (heard += 1) === count) all.resolve();
+  const counting = ({ event }: { event: { type: string; messages?: JsonValue } }): void => {
+    if (event.type === 'bridge.heard') heard += 1;
+    else if (Array.isArray(event.messages)) heard += event.messages.length;
+    if (heard >= count) all.resolve();
   };
   kernel.system.on('committed', counting);
   const bridge = new RedisBridge(

@@ -1,9 +1,10 @@
 /** The inspector on a real kernel, by real sockets: what watchers get, who may watch, and what they cannot do to the node. */
-import { createHash } from 'node:crypto';
-import { Script } from 'node:vm';
+import { get } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import { createMachine } from 'xstate';
-import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { Kernel } from '../../actors/kernel.ts';
+import { InspectorAccess } from '../../bus/inspector-access.ts';
 import { eventually } from '../support/eventually.ts';
 import { receive, refusal, serveInspector, TOKEN, watch } from '../support/inspector.ts';
 import type { Frame, Served } from '../support/inspector.ts';
@@ -390,13 +391,13 @@ describe('who may watch', () => {
     expect((await ticketFor({})).status).toBe(401);
     expect((await ticketFor({ ...bearer, origin: 'http://evil.example' })).status).toBe(403);
     const { ticket } = (await (await ticketFor(bearer)).json()) as { ticket: string };
-    const page = await fetch(`${served.inspector.url}?ticket=${ticket}`);
-    expect(page.status).toBe(200);
-    const [set = ''] = page.headers.getSetCookie();
-    expect(set).toMatch(/HttpOnly; SameSite=Strict/);
+    const link = `${served.inspector.url}?ticket=${ticket}`;
+    const entered = await fetch(link, { redirect: 'manual' });
+    expect([entered.status, entered.headers.get('location')]).toEqual([303, '/inspect']);
+    const [set = ''] = entered.headers.getSetCookie();
+    expect(set).toMatch(/HttpOnly; SameSite=Lax/);
     const cookie = set.split(';')[0] ?? '';
-    const again = await fetch(`${served.inspector.url}?ticket=${ticket}`);
-    expect(again.status).toBe(401);
+    expect((await fetch(link)).status).toBe(401);
     expect((await fetch(served.inspector.url, { headers: { cookie } })).status).toBe(200);
     await watch(served, { cookie, origin: served.gateway.url });
     const strange = { cookie, origin: 'https://stately.ai' };
@@ -409,22 +410,72 @@ describe('who may watch', () => {
     expect(await refusal(served, {}, `?ticket=${ticket}`)).toMatchObject({ status: 401 });
   });
 
-  test('the page holds nothing from elsewhere, and its policy allows its own script and style only', async () => {
+  test('the page has a cookie that outlives the node, not the token, and that nobody else can make', async () => {
+    const page = await fetch(served.inspector.url, { headers: bearer });
+    const [cookie = ''] = (page.headers.getSetCookie()[0] ?? '').split(';');
+    const { port } = new URL(served.gateway.url);
+    const [name = '', value = ''] = cookie.split('=');
+    expect(name).toBe(`lazarus_inspect_${port}`);
+    const as = (token: string): InspectorAccess =>
+      new InspectorAccess({ token, isNetwork: false, names: served.gateway.names });
+    const request = (given: string) =>
+      ({
+        headers: { cookie: `${name}=${given}`, host: `127.0.0.1:${port}` },
+        socket: { localPort: Number(port) },
+        url: '/inspect',
+      }) as unknown as IncomingMessage;
+    const [ends = '', signature = ''] = value.split('.');
+    const later = String(Number(ends) + 1000);
+    expect(() => as(TOKEN).checkWatcher(request(value))).not.toThrow();
+    expect(() => as(`${TOKEN}x`).checkWatcher(request(value))).toThrow(/token/);
+    for (const forged of [`${later}.${signature}`, ends, `${ends}.`, `.${signature}`, signature])
+      expect(() => as(TOKEN).checkWatcher(request(forged)), forged).toThrow(/token/);
+    vi.useFakeTimers({ now: Number(ends) + 1, toFake: ['Date'] });
+    onTestFinished(() => void vi.useRealTimers());
+    expect(() => as(TOKEN).checkWatcher(request(value))).toThrow(/token/);
+  });
+
+  test('the page holds no script, style or handler of its own, and its policy allows none; what it loads is files of ours', async () => {
     const page = await fetch(served.inspector.url, { headers: bearer });
     const html = await page.text();
-    expect(html).not.toMatch(/(?:src|href)="/);
-    expect(html).not.toContain('innerHTML');
+    expect(html).not.toMatch(/<style|<script(?![^>]* src=)|\son\w+=|javascript:/i);
     expect(html).not.toContain(TOKEN);
     const policy = page.headers.get('content-security-policy') ?? '';
-    for (const tag of ['script', 'style']) {
-      const content = new RegExp(`<${tag}>([^]*)</${tag}>`).exec(html)?.[1] ?? '';
-      const hash = createHash('sha256').update(content).digest('base64');
-      expect(policy).toContain(`${tag}-src 'sha256-${hash}'`);
-      if (tag === 'script') expect(() => new Script(content)).not.toThrow();
-    }
-    expect(policy).not.toContain('unsafe');
-    expect(policy).toContain(`frame-ancestors 'none'`);
+    for (const rule of [
+      `default-src 'none'`,
+      `script-src 'self'`,
+      `style-src 'self'`,
+      `frame-ancestors 'none'`,
+      `require-trusted-types-for 'script'`,
+    ])
+      expect(policy.split('; ')).toContain(rule);
+    expect(policy).not.toMatch(/unsafe|\*|data:|blob:/);
     expect(page.headers.get('cache-control')).toBe('no-store');
+    const named = [...html.matchAll(/(?:src|href)="([^"]*)"/g)].map(([, path = '']) => path);
+    const loaded = named.filter((path) => path !== '#main');
+    expect(loaded).toHaveLength(3);
+    for (const path of loaded) {
+      const file = await fetch(new URL(path, served.gateway.url), { headers: bearer });
+      expect([file.status, file.headers.get('x-content-type-options')]).toEqual([200, 'nosniff']);
+      expect(file.headers.get('content-type')).toMatch(/^(?:text\/(?:css|javascript)|image\/svg)/);
+      expect((await fetch(new URL(path, served.gateway.url))).status).toBe(401);
+    }
+  });
+
+  test.each([
+    'index.html',
+    'nothing.js',
+    '',
+    '..%2finspector.ts',
+    '%2e%2e/inspector.ts',
+    '../inspector.ts',
+  ])('below the page there is no %j', async (path) => {
+    const { hostname, port } = new URL(served.gateway.url);
+    const target = { hostname, port, path: `/inspect/page/${path}`, headers: bearer };
+    const status = await new Promise((resolve, reject) => {
+      get(target, (response) => resolve(response.resume().statusCode)).once('error', reject);
+    });
+    expect(status).toBe(404);
   });
 
   test('a browser without a ticket is told what to do; anything else there is not found', async () => {

@@ -14,7 +14,7 @@ import { RuntimeError } from '../../machines/errors.ts';
 import { eventually } from '../support/eventually.ts';
 import { failingIo } from '../support/failing-io.ts';
 import { startNode, temporaryMissions } from '../support/node.ts';
-import { openBridge, published, startBridge } from '../support/redis-bridge.ts';
+import { oneByOne, openBridge, published, startBridge } from '../support/redis-bridge.ts';
 import { flood, freePort, startRedis } from '../support/redis-server.ts';
 
 const upTo = (last: number): number[] => Array.from({ length: last }, (_, n) => n);
@@ -193,7 +193,8 @@ describe('the node', () => {
     const numbers: number[] = [];
     for (const { line } of readSegments(missionsLayout(missions).journal, { fromLsn: 1 })) {
       const { e } = JSON.parse(line) as { e?: BridgeEvent };
-      if (e?.type === 'bridge.heard') numbers.push(Number(e.event.data.payload['n']));
+      for (const one of e === undefined ? [] : oneByOne(e))
+        if (one.type === 'bridge.heard') numbers.push(Number(one.event.data.payload['n']));
     }
     return numbers;
   }

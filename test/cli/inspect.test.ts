@@ -29,7 +29,10 @@ describe('lazarus inspect', () => {
     expect(link.startsWith(`${inspector}?ticket=`)).toBe(true);
     expect(out).toMatch(/works once, until 2\d{3}-/);
     expect(out).not.toContain(token);
-    const page = await fetch(link);
+    const entered = await fetch(link, { redirect: 'manual' });
+    expect([entered.status, entered.headers.get('location')]).toEqual([303, '/inspect']);
+    const [cookie = ''] = (entered.headers.getSetCookie()[0] ?? '').split(';');
+    const page = await fetch(inspector ?? '', { headers: { cookie } });
     expect([page.status, await page.text()]).toEqual([
       200,
       expect.stringContaining('Lazarus inspector'),

@@ -1,39 +1,20 @@
 /** The inspector of a whole node: a mission watched while it runs, asleep, and to its end; and what the node says of it. */
-import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { openHttpDoor } from '../../actors/http-door.ts';
-import { openInspectorDoor } from '../../actors/inspector-door.ts';
-import type { MissionNode, OpenDoor } from '../../actors/node.ts';
 import type { InspectorMode } from '../../machines/daemon-config.ts';
 import type { JsonObject } from '../../machines/json.ts';
 import { eventually } from '../support/eventually.ts';
+import { inspectorOf, withInspector } from '../support/inspected-node.ts';
 import { receive, refusal, watch } from '../support/inspector.ts';
 import type { Frame } from '../support/inspector.ts';
 import { gate, mission, startNode, step, task } from '../support/node.ts';
 import type { TestNode } from '../support/node.ts';
-
-const log = { info: () => {}, warn: () => {} };
-
-const withInspector = (mode: InspectorMode = 'on', host: string | null = '127.0.0.1') => ({
-  openDoors: async (node: MissionNode): Promise<OpenDoor[]> => {
-    if (host === null) return [openInspectorDoor(node, { mode, http: undefined, log })];
-    const http = await openHttpDoor(node, { host, port: 0, isAskedFor: true, log });
-    return [http, openInspectorDoor(node, { mode, http, log })];
-  },
-});
-
-function facts({ node }: TestNode): { url: string; token: string } {
-  const file = JSON.parse(readFileSync(node.layout.node, 'utf8')) as Record<string, string>;
-  const token = readFileSync(file['http_token_file'] ?? '', 'utf8').trim();
-  return { url: file['inspector'] ?? '', token };
-}
 
 const partOf = ({ node }: TestNode): JsonObject =>
   (node.status().parts as unknown as Record<string, JsonObject>)['inspector'] ?? {};
 
 test('a mission is watched by the official receiver from its birth to its end, and nothing secret is among it', async () => {
   const at = await startNode(withInspector());
-  const { url, token } = facts(at);
+  const { url, token } = inspectorOf(at);
   const frames = receive(`${url}?token=${token}`);
   await eventually(() => expect(partOf(at)).toMatchObject({ state: 'up', url, watchers: 1 }));
   const secret = 'hunter2-and-more';
@@ -68,7 +49,7 @@ test('a mission is watched by the official receiver from its birth to its end, a
 
 test('a mission that sleeps is shown and goes on sleeping; one whose folder goes is shown as stopped', async () => {
   const at = await startNode(withInspector());
-  const { url, token } = facts(at);
+  const { url, token } = inspectorOf(at);
   at.drop(mission('c', [task('t', [step('s')])]));
   await at.cellIs('c', 'completed');
   await at.asleep('c');
@@ -89,7 +70,7 @@ test('nothing is followed before the first watcher and after the last', async ()
   const at = await startNode(withInspector());
   const followers = ({ node }: TestNode): number => node.kernel.system.listenerCount('committed');
   expect(followers(at)).toBe(followers(plain));
-  const { url, token } = facts(at);
+  const { url, token } = inspectorOf(at);
   const watching = await watch({ inspector: { url } }, { authorization: `Bearer ${token}` });
   expect(followers(at)).toBe(followers(plain) + 1);
   watching.socket.close();
@@ -98,7 +79,7 @@ test('nothing is followed before the first watcher and after the last', async ()
 
 test('off, by the configuration or with the gateway, is said with the reason', async () => {
   const off = await startNode(withInspector('off'));
-  expect(facts(off).url).toBe('');
+  expect(inspectorOf(off).url).toBe('');
   expect(partOf(off)).toEqual({ state: 'off', reason: 'the configuration says so' });
   const alone = await startNode(withInspector('on', null));
   expect(partOf(alone)).toEqual({ state: 'off', reason: 'the HTTP gateway is off' });
@@ -112,7 +93,7 @@ test('on a gateway that the network reaches, others may watch only where the con
   if (address === undefined) return; // this host has no other address than loopback
   const served = async (mode: InspectorMode) => {
     const at = await startNode(withInspector(mode, '0.0.0.0'));
-    const { url, token } = facts(at);
+    const { url, token } = inspectorOf(at);
     const elsewhere = url.replace('127.0.0.1', address);
     return { url, elsewhere, headers: { authorization: `Bearer ${token}` } };
   };

@@ -51,7 +51,7 @@ export async function openBridge(
 
 export class BridgeFixture {
   readonly test: TestNode;
-  /** In the order of the journal, of this life. */
+  /** In the order of the journal, of this life; each message by itself. */
   readonly events: BridgeEvent[];
   readonly logged: [string, object][];
 
@@ -110,6 +110,18 @@ export class BridgeFixture {
   }
 }
 
+/** What came in together as if it had come one by one; only the last of a stream's entries is named. */
+export function oneByOne(event: BridgeEvent): BridgeEvent[] {
+  if (event.type !== 'bridge.heardMany') return [event];
+  const { channel, entry, messages } = event;
+  return messages.map((message, at) => ({
+    type: 'bridge.heard',
+    channel,
+    ...(at === messages.length - 1 && entry !== undefined ? { entry } : {}),
+    ...message,
+  }));
+}
+
 export interface BridgeOptions {
   url: string;
   door?: Partial<RedisDoorOptions>;
@@ -128,7 +140,7 @@ export async function startBridge(options: BridgeOptions): Promise<BridgeFixture
   const openDoors = (mine: MissionNode): Promise<OpenDoor[]> => {
     mine.kernel.system.on('committed', ({ address, event, error }) => {
       if (address === REDIS_BRIDGE && error === undefined)
-        events.push(event as unknown as BridgeEvent);
+        events.push(...oneByOne(event as unknown as BridgeEvent));
     });
     return openBridge(mine, url, door, logged).then((opened) => [opened]);
   };
