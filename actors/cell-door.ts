@@ -20,7 +20,7 @@ import { scanCell } from '../cells/load.ts';
 import type { CellScan, FileProblem } from '../cells/load.ts';
 import { isOwn, ownerProblem, readOwner } from '../cells/owner.ts';
 import { hasCellFile, scanMissions } from '../cells/scan-missions.ts';
-import { cellAddress, SYSTEM_CELL_ID } from '../machines/addresses.ts';
+import { cellAddress, homeCell, SYSTEM_CELL_ID } from '../machines/addresses.ts';
 import { mergeChange } from '../machines/cell-files.ts';
 import type { CellContext } from '../machines/cell-context.ts';
 import { toPlainError } from '../machines/errors.ts';
@@ -90,6 +90,7 @@ export class CellDoor {
       const folder = this.#options.places.folderName(cellId);
       if (folder !== undefined && !seen.has(folder)) await this.lookAt(folder); // gone while nobody ran
     }
+    await this.#stopPlaceless();
   }
 
   /**
@@ -331,17 +332,44 @@ export class CellDoor {
     this.#hashes.delete(cellId);
   }
 
+  /** What the journal knows and no folder holds was removed while nobody ran. */
+  async #stopPlaceless(): Promise<void> {
+    const { places, kernel, log, ownership } = this.#options;
+    const { system } = kernel;
+    const known = [...system.actors.values()].filter(({ stopped }) => !stopped);
+    const isPlaced = (cellId: string): boolean =>
+      cellId === SYSTEM_CELL_ID || places.folderName(cellId) !== undefined;
+    const ids = new Set(
+      known.map(({ address }) => homeCell(address)).filter((id) => !isPlaced(id)),
+    );
+    if (ids.size === 0) return;
+    const unplaced = await this.#unplaced(); // held ones, for example: they are there
+    for (const cellId of ids) {
+      if (this.#stopped) return;
+      if (isPlaced(cellId) || unplaced.has(cellId)) continue;
+      log.warn({ cellId }, 'cell folder is gone; its actors are stopped');
+      await stopAll(system, cellId, 'its folder is gone');
+      ownership.forget(cellId);
+    }
+  }
+
   /** The folder that now holds this cell, when it was renamed. */
   async #movedTo(cellId: string): Promise<string | undefined> {
+    return (await this.#unplaced()).get(cellId);
+  }
+
+  /** Folders that are not (yet) known as the place of a cell, by what their cell.json says. */
+  async #unplaced(): Promise<Map<string, string>> {
     const { places } = this.#options;
     const { cells } = await scanMissions(places.missionsDir);
+    const found = new Map<string, string>();
     for (const folder of cells) {
       if (places.idOf(folder) !== undefined) continue;
       const scan = scanCell(join(places.missionsDir, folder), {});
-      const content = scan.changes.find(({ kind }) => kind === 'cell')?.content;
-      if (content?.['cell_id'] === cellId) return folder;
+      const claimed = scan.changes.find(({ kind }) => kind === 'cell')?.content?.['cell_id'];
+      if (typeof claimed === 'string' && !found.has(claimed)) found.set(claimed, folder);
     }
-    return undefined;
+    return found;
   }
 
   async #takeDrop(name: string): Promise<void> {

@@ -1,10 +1,12 @@
 /** People and the runtime write the same files: who wins, what is a request, and that nobody's words are lost. */
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import type { JsonObject } from '../../machines/json.ts';
 import { eventually } from '../support/eventually.ts';
 import { agent, gate, mission, startNode, step, task } from '../support/node.ts';
+import { dropInto, startNodeProcess, temporaryMissions } from '../support/node.ts';
 import type { TestNode } from '../support/node.ts';
 
 /** A mission whose first task stands at the gate `g` of its only step. */
@@ -128,6 +130,30 @@ describe('people’s own fields', () => {
     expect(at.cell('c').agents.map(({ agent_id: id }) => id)).toEqual(['lead']);
     expect(at.exists('c', 'tasks/waits.json')).toBe(false);
   });
+
+  test.each(['cleanly', 'killed'])(
+    'a mission that is removed while no node runs (stopped %s) is known no more',
+    async (how) => {
+      const missions = temporaryMissions();
+      const first = await startNodeProcess(missions);
+      dropInto(missions, mission('c', [task('t', [step('wait', gate('g'))])]));
+      dropInto(missions, mission('d', [task('t', [step('one')])]));
+      await eventually(() => expect(existsSync(`${missions}/c/artifacts/g.waiting`)).toBe(true));
+      if (how === 'killed') await first.crash();
+      else {
+        writeFileSync(`${missions}/c/artifacts/g.open`, '');
+        first.child.kill('SIGTERM');
+        await once(first.child, 'exit');
+      }
+      rmSync(`${missions}/c`, { recursive: true });
+      const at = await startNode({}, missions);
+      await at.cellIs('d', 'completed');
+      await eventually(() =>
+        expect(at.node.status().cells.map(({ cell_id: id }) => id)).toEqual(['d']),
+      );
+      expect(existsSync(`${missions}/c`)).toBe(false);
+    },
+  );
 });
 
 describe('a status is a request', () => {
