@@ -37,6 +37,7 @@ export async function openHttpDoor(
     verbs: remoteVerbs(node, { door: 'http', nobody: 'bearer of the token' }),
     version: node.version,
     remoteCommands: () => node.config.values.remote_commands,
+    allowedHosts: () => node.config.values.http_allowed_hosts,
     mcpApprovals: () => node.config.values.mcp_approvals,
     metrics: () => nodeMetrics(node),
     trouble: () => node.trouble,

@@ -7,6 +7,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { RuntimeError } from '../machines/errors.ts';
 import { checkHost } from './gateway-guard.ts';
+import type { GatewayNames } from './gateway-guard.ts';
 import { httpStatusOf, toWireError } from './wire-error.ts';
 
 export interface Mount {
@@ -15,9 +16,7 @@ export interface Mount {
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void | Promise<void>;
 }
 
-export interface MountsOptions {
-  /** As `checkHost`'s. */
-  host: string;
+export interface MountsOptions extends GatewayNames {
   log: { warn(fields: Record<string, unknown>, message: string): void };
 }
 
@@ -35,6 +34,10 @@ export class Mounts {
     return () => void this.#mounts.delete(path);
   }
 
+  paths(): string[] {
+    return [...this.#mounts.keys()];
+  }
+
   /** Every other wish to change the protocol is passed over, as HTTP allows (`curl --http2` has one). */
   takesUpgrade(request: IncomingMessage): boolean {
     return (
@@ -47,7 +50,7 @@ export class Mounts {
     const mount = this.#find(request);
     if (mount === undefined) return false;
     const work = async (): Promise<void> => {
-      checkHost(request, this.#options.host);
+      checkHost(request, this.#options);
       await mount.request(request, response);
     };
     work().catch((error: unknown) => {
@@ -73,7 +76,7 @@ export class Mounts {
     const onError = (): void => void socket.destroy();
     socket.on('error', onError);
     const work = async (): Promise<void> => {
-      checkHost(request, this.#options.host);
+      checkHost(request, this.#options);
       const mount = this.#find(request);
       if (mount === undefined)
         throw new RuntimeError('no WebSocket is served there', { code: 'NOT_FOUND' });

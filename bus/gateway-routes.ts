@@ -44,7 +44,7 @@ export async function buildRouter(server: Server, options: RouterOptions): Promi
   });
   takeAnyBodyForJson(app);
   guard(app, options);
-  answerErrors(app, options);
+  answerErrors(app, options, routesOf(app));
   heartbeatRoutes(app, options);
   verbRoutes(app, options);
   mcpRoutes(app, options);
@@ -72,14 +72,15 @@ function takeAnyBodyForJson(app: FastifyInstance): void {
   });
 }
 
-function guard(app: FastifyInstance, { host, token, isLoopback }: RouterOptions): void {
+function guard(app: FastifyInstance, options: RouterOptions): void {
+  const { token, isLoopback } = options;
   app.decorateRequest('receivedAt', 0);
   app.addHook('onRequest', (request, _reply, done) => {
     request.receivedAt = performance.now();
     const { open } = request.routeOptions.config;
     try {
-      checkHost(request.raw, host);
-      checkOrigin(request.raw);
+      checkHost(request.raw, options);
+      checkOrigin(request.raw, options);
       if (open !== 'everywhere' && !(open === 'loopback' && isLoopback))
         checkToken(request.raw, token);
       done();
@@ -93,11 +94,26 @@ function guard(app: FastifyInstance, { host, token, isLoopback }: RouterOptions)
   });
 }
 
-function answerErrors(app: FastifyInstance, { log, limits }: RouterOptions): void {
+/** `POST /verbs/<name>`, of every route that is added from now on. */
+function routesOf(app: FastifyInstance): readonly string[] {
+  const routes: string[] = [];
+  app.addHook('onRoute', ({ method, url }) => {
+    const path = url.replaceAll(/:(\w+)/g, '<$1>');
+    for (const name of [method].flat()) if (name !== 'HEAD') routes.push(`${name} ${path}`);
+  });
+  return routes;
+}
+
+function answerErrors(
+  app: FastifyInstance,
+  { log, limits, mounted }: RouterOptions,
+  routes: readonly string[],
+): void {
   app.setNotFoundHandler((request) => {
+    const beside = mounted().map((path) => `GET ${path}`);
     throw new RuntimeError(`there is no ${request.method} ${request.url.slice(0, 100)}`, {
       code: 'NOT_FOUND',
-      hint: 'There is GET /health, GET /agent/<id>, POST /heartbeat/<id>, GET /healthz, GET /verbs, POST /verbs/<name>, POST /mcp, GET /metrics.',
+      hint: `There is ${[...routes, ...beside].join(', ')}.`,
     });
   });
   app.setErrorHandler((thrown: FastifyError, request, reply) => {

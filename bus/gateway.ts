@@ -6,7 +6,8 @@
  * G1 Closed by default: a route that does not say otherwise needs the token. On loopback `GET /health`, `GET /healthz`,
  *    `GET /agent/*` and `POST /heartbeat/*` are open; on any other address only `/healthz` is.
  * G2 Host and Origin are checked on every request (gateway-guard.ts).
- * G3 Connections, requests in flight, headers, bodies and waits are bounded (P8): a slow sender is cut off.
+ * G3 Connections, requests in flight, headers, bodies and waits are bounded (P8): a slow sender is cut off. Requests are
+ *    begun in turns (turns.ts), so that one client with many does not keep the others, and the node, waiting.
  * G4 Every answer is JSON, errors included: `{"error": {code, message, hint, retryable, details}}`.
  */
 import { createServer } from 'node:http';
@@ -20,8 +21,10 @@ import type { MetricFamily } from '../machines/metrics.ts';
 import { closeServer } from './close-server.ts';
 import type { ServedVerb } from './control-socket.ts';
 import { inBrackets, isLoopback } from './gateway-guard.ts';
+import type { GatewayNames } from './gateway-guard.ts';
 import { Mounts } from './gateway-mounts.ts';
 import type { Mount } from './gateway-mounts.ts';
+import { Turns } from './turns.ts';
 import { toWireError } from './wire-error.ts';
 
 /** What counts heartbeats. Its errors are RuntimeErrors. */
@@ -40,8 +43,7 @@ export interface GatewayLog {
   warn(fields: Record<string, unknown>, message: string): void;
 }
 
-export interface GatewayOptions {
-  host: string;
+export interface GatewayOptions extends GatewayNames {
   /** 0: any that is free. */
   port: number;
   /** False: another port serves when this one is taken. */
@@ -91,10 +93,14 @@ const DEFAULT_LIMITS: GatewayLimits = {
   keepAliveMs: 5000,
 };
 
+/** Requests begun in one turn of the event loop. */
+const PER_TURN = 8;
+
 export interface Gateway {
   /** `http://127.0.0.1:8080` */
   readonly url: string;
   readonly isLoopback: boolean;
+  readonly names: GatewayNames;
   /** Hands a path and what is below it to somebody else; see gateway-mounts.ts. */
   mount(path: `/${string}`, mount: Mount): () => void;
   /** Answers what is under way, then closes. */
@@ -118,7 +124,8 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   server.on('clientError', answerBadRequest);
   const address = await bind(server, options);
   const open = isLoopback(address.address);
-  server.on('request', front(server, { ...options, isLoopback: open, limits }, mounts));
+  const mounted = (): string[] => mounts.paths();
+  server.on('request', front(server, { ...options, isLoopback: open, limits, mounted }, mounts));
   server.on('upgrade', (request, socket, head) => mounts.upgrade(request, socket, head));
   const url = `http://${inBrackets(reachable(address.address))}:${address.port}`;
   if (!open)
@@ -129,6 +136,7 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   return {
     url,
     isLoopback: open,
+    names: options,
     mount: (path, mount) => mounts.add(path, mount),
     close: () => closeServer(server),
   };
@@ -137,21 +145,22 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
 export interface RouterOptions extends GatewayOptions {
   isLoopback: boolean;
   limits: GatewayLimits;
+  /** Paths that are others' (gateway-mounts.ts). */
+  mounted: () => readonly string[];
 }
 
 /** Bounds what is under way, and loads the router when it is first needed. */
 function front(server: Server, options: RouterOptions, mounts: Mounts): Handler {
-  let inFlight = 0;
+  const { requestsInFlight: most } = options.limits;
+  // Bodies are read, and bounded, when their turn has come.
+  const turns = new Turns({ most, mostBytes: Infinity, perTurn: PER_TURN });
   let loading: Promise<Handler> | undefined;
   let route: Handler | undefined;
   const load = async (): Promise<Handler> => {
     const { buildRouter } = await import('./gateway-routes.ts');
     return (route = await buildRouter(server, options));
   };
-  return (request, response) => {
-    if (inFlight >= options.limits.requestsInFlight) return refuse(response, tooBusy());
-    inFlight += 1;
-    response.once('close', () => (inFlight -= 1));
+  const answer: Handler = (request, response) => {
     if (mounts.serve(request, response)) return;
     if (route) return route(request, response);
     (loading ??= load()).then(
@@ -163,12 +172,20 @@ function front(server: Server, options: RouterOptions, mounts: Mounts): Handler 
       },
     );
   };
+  return (request, response) => {
+    const begin = async (): Promise<void> => {
+      if (response.closed) return; // whoever asked is gone
+      answer(request, response);
+      await new Promise<void>((resolve) => response.once('close', resolve));
+    };
+    if (!turns.take(0, begin)) refuse(response, TOO_BUSY);
+  };
 }
 
-const tooBusy = (): ReturnType<typeof toWireError> =>
-  toWireError(
-    new RuntimeError('too many requests are under way', { code: 'BUSY', retryable: true }),
-  );
+/** Made once: in a flood it is said often. */
+const TOO_BUSY = toWireError(
+  new RuntimeError('too many requests are under way', { code: 'BUSY', retryable: true }),
+);
 
 /** An answer without the router. */
 function refuse(

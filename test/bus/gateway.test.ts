@@ -295,6 +295,51 @@ describe('who may do what', () => {
     expect((await ask(gateway, '/health')).status).toBe(200);
   });
 
+  const listed: [string, number][] = [
+    ['lazarus:8080', 200],
+    ['LAZARUS', 200],
+    ['[fe80::1]:8080', 200],
+    ['localhost', 200],
+    ['lazarus.evil.example', 403],
+    ['evil.lazarus', 403],
+    ['lazarus@evil.example', 403],
+    ['evil.example', 403],
+    ['', 403],
+  ];
+  test.each(listed)(
+    'given names that the configuration lists, Host %j: %i',
+    async (host, status) => {
+      const { gateway, beats } = await open({ allowedHosts: () => ['Lazarus', 'fe80::1'] });
+      const { socket, heard } = await dial(gateway);
+      socket.write(`POST /heartbeat/a HTTP/1.1\r\nHost: ${host}\r\nContent-Length: 0\r\n\r\n`);
+      await eventually(() => expect(heard()).toContain('\r\n\r\n'));
+      expect(heard()).toContain(`HTTP/1.1 ${status} `);
+      expect(beats.beats).toHaveLength(status === 200 ? 1 : 0);
+    },
+  );
+
+  test.each([
+    ['http://lazarus:8080', 200],
+    ['https://lazarus:8080', 200],
+    ['https://lazarus', 200], // of a proxy before it
+    ['http://lazarus:9090', 403], // another site
+    ['https://evil.example', 403],
+    ['https://evil.example#lazarus', 403],
+    ['https://lazarus.evil.example', 403],
+    ['ftp://lazarus', 403],
+    ['lazarus', 403],
+    ['null', 403],
+    ['', 403],
+  ])('given a listed name, a page of Origin %j: %i', async (origin, status) => {
+    const { gateway, beats } = await open({ allowedHosts: () => ['lazarus'] });
+    const { socket, heard } = await dial(gateway);
+    const head = `Host: lazarus:8080\r\nOrigin: ${origin}\r\nContent-Length: 0`;
+    socket.write(`POST /heartbeat/a HTTP/1.1\r\n${head}\r\n\r\n`);
+    await eventually(() => expect(heard()).toContain('\r\n\r\n'));
+    expect(heard()).toContain(`HTTP/1.1 ${status} `);
+    expect(beats.beats).toHaveLength(status === 200 ? 1 : 0);
+  });
+
   test.each([
     ['http://evil.example', 403],
     ['null', 403],
