@@ -2,14 +2,15 @@
 import type { ChannelFeed, FeedItem } from '../bus/channel-feed.ts';
 import type { BridgeActor } from './bridge-actor.ts';
 import { takeMessage } from './bridge-messages.ts';
+import { joinHeard, MOST_JOINED } from './join-heard.ts';
 import type { Outgoing, Source } from './ordered-sender.ts';
 
 export class ChannelIntake implements Source {
   readonly #actor: BridgeActor;
   readonly #feed: ChannelFeed;
   readonly #where: string;
-  /** A loss counts for each channel by itself. */
-  #more: Outgoing[] = [];
+  /** Read and not yet sent: what is joined must be looked at, and a loss counts for each channel by itself. */
+  #ready: Outgoing[] = [];
 
   constructor(actor: BridgeActor, feed: ChannelFeed, where: string) {
     this.#actor = actor;
@@ -18,13 +19,15 @@ export class ChannelIntake implements Source {
   }
 
   next(): Outgoing | undefined {
-    const ready = this.#more.shift();
-    if (ready) return ready;
-    const item = this.#feed.next();
-    if (item === undefined) return undefined;
-    const [first, ...more] = this.#eventsOf(item);
-    this.#more = more;
-    return first;
+    const isHeardBySome = this.#actor.isHeardBySome();
+    while (this.#ready.length < (isHeardBySome ? 1 : MOST_JOINED)) {
+      const item = this.#feed.next();
+      if (item === undefined) break;
+      this.#ready.push(...this.#eventsOf(item));
+    }
+    const joined = joinHeard(this.#ready, 0, isHeardBySome);
+    const [first] = this.#ready.splice(0, joined?.count ?? 1);
+    return joined?.outgoing ?? first;
   }
 
   waitMs(outgoing: Outgoing): number {

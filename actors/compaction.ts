@@ -5,7 +5,8 @@
  * C1 A segment is dropped only when every actor with records in it has a durable checkpoint past them and every cell has
  *    its own copy of them (order: checkpoints, copies, index, drop; each step can be repeated after a crash).
  * C2 A cell whose folder takes no copy or no checkpoint keeps its records in the journal and holds nobody else up.
- * C3 Only what has not been copied yet is read again.
+ * C3 Only what has not been copied yet is read again, and a part of it at a time: what long events or a long wait have
+ *    gathered never lies in memory at once (P8).
  * C4 Segments that nobody here needs any more stay for the bus, up to `outboxBound` bytes; above that the oldest go (outbox.ts X3).
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
@@ -44,8 +45,16 @@ interface Parts {
   copied: number;
 }
 
+/** C3. */
+interface Part {
+  byCell: Map<string, CopyRecord[]>;
+  chars: number;
+}
+
 /** Removed cells that are remembered. */
 const MAX_AWAY = 1000;
+/** C3: of a part, in characters. */
+const COPY_CHARS = 8 << 20;
 /** Checkpoints, or copies, written at once. */
 export const WIDTH = 8;
 
@@ -145,41 +154,57 @@ export class Compaction {
     return oldest;
   }
 
-  /** C3. */
+  /** C3. Nothing moves in `#copied` and `#behind` but for cells that fail, until all parts are written. */
   async #copyRecords(upTo: number): Promise<void> {
-    const from = Math.min(this.#copied + 1, ...this.#behind.values());
-    const byCell = new Map<string, CopyRecord[]>();
+    const [copied, behind] = [this.#copied, new Map(this.#behind)];
+    const from = Math.min(copied + 1, ...behind.values());
+    const failed = new Set<string>();
+    let part: Part = { byCell: new Map(), chars: 0 };
     let since = performance.now();
     for (const { lsn, address, line } of readSegments(this.#options.journalFolder, {
       fromLsn: from,
     })) {
       if (lsn > upTo) break;
       const cell = homeCell(address);
-      if (lsn <= this.#copied && lsn < (this.#behind.get(cell) ?? Infinity)) continue;
-      const records = byCell.get(cell);
+      if (lsn <= copied && lsn < (behind.get(cell) ?? Infinity)) continue;
+      if (failed.has(cell)) continue; // C2: its copy has no gaps
+      const records = part.byCell.get(cell);
       if (records) records.push({ lsn, line });
-      else byCell.set(cell, [{ lsn, line }]);
+      else part.byCell.set(cell, [{ lsn, line }]);
+      part.chars += line.length;
+      if (part.chars >= COPY_CHARS) {
+        await this.#copyPart(part, failed);
+        part = { byCell: new Map(), chars: 0 };
+      }
       if (performance.now() - since > 10) {
         await nextTurn();
         since = performance.now();
       }
     }
-    for (const cell of this.#behind.keys()) if (!byCell.has(cell)) this.#behind.delete(cell); // dropped since
-    await inParallel([...byCell], WIDTH, ([cell, records]) => this.#copyOrKeep(cell, records));
-    this.#copied = Math.max(this.#copied, upTo);
+    await this.#copyPart(part, failed);
+    for (const cell of behind.keys()) if (!failed.has(cell)) this.#behind.delete(cell); // it has all, or was dropped since
+    this.#copied = Math.max(copied, upTo);
   }
 
-  /** C2. A cell without a folder may get it back while its records are still here. */
-  async #copyOrKeep(cell: string, records: CopyRecord[]): Promise<void> {
+  /** C2. Cells that did not take theirs are behind from there on, and added to `failed`. */
+  async #copyPart({ byCell }: Part, failed: Set<string>): Promise<void> {
+    await inParallel([...byCell], WIDTH, async ([cell, records]) => {
+      if (await this.#isCopied(cell, records)) return;
+      this.#behind.set(cell, records[0]?.lsn ?? Infinity);
+      failed.add(cell);
+    });
+  }
+
+  /** A cell without a folder may get it back while its records are still here. */
+  async #isCopied(cell: string, records: CopyRecord[]): Promise<boolean> {
     const { store, log } = this.#options;
-    const first = records[0]?.lsn ?? Infinity;
-    if (!store.hasCell(cell)) return void this.#behind.set(cell, first);
+    if (!store.hasCell(cell)) return false;
     try {
       await store.appendCopy(cell, records);
-      this.#behind.delete(cell);
+      return true;
     } catch (error) {
-      this.#behind.set(cell, first);
       log.warn({ cellId: cell, error: String(error) }, 'its copy of the journal not written');
+      return false;
     }
   }
 

@@ -7,7 +7,7 @@ import type { BridgeEvent, Heard } from '../machines/bridge-context.ts';
 import { asJsonObject } from '../machines/json.ts';
 import type { Answer, Outgoing } from './ordered-sender.ts';
 
-const MOST = 64;
+export const MOST_JOINED = 64;
 const MOST_CHARS = 256 << 10;
 
 /** The longest run from `from` on, when it is more than one. */
@@ -21,7 +21,11 @@ export function joinHeard(
   let chars = 0;
   let last: Extract<BridgeEvent, { type: 'bridge.heard' }> | undefined;
   const run: Outgoing[] = [];
-  for (let at = from; at < queue.length && run.length < MOST && chars < MOST_CHARS; at += 1) {
+  for (
+    let at = from;
+    at < queue.length && run.length < MOST_JOINED && chars < MOST_CHARS;
+    at += 1
+  ) {
     const outgoing = queue[at] as Outgoing;
     const heard = outgoing.event as unknown as BridgeEvent;
     if (heard.type !== 'bridge.heard' || outgoing.id !== undefined) break;

@@ -1,24 +1,50 @@
 /** What the bus is told of the journal: each event that was taken in, as one message, the same whether it is read from memory or from disk. */
-import { deadLetterSubject, eventsSubject, homelabSubject } from '../bus/subjects.ts';
+import {
+  actionSubject,
+  deadLetterSubject,
+  eventsSubject,
+  homelabSubject,
+} from '../bus/subjects.ts';
 import type { BusMessage } from '../bus/bus.ts';
 import type { PlainError } from '../machines/errors.ts';
+import { NATS_BRIDGE } from '../machines/addresses.ts';
 import { isJsonObject } from '../machines/json.ts';
-import type { JsonObject } from '../machines/json.ts';
+import type { JsonObject, JsonValue } from '../machines/json.ts';
 import type { JournalRecordLine } from '../cells/journal-reader.ts';
 import { decodeRecord } from './records.ts';
 import type { EventRecord } from './records.ts';
 import type { CommittedRecord } from './system.ts';
 
-/** A message for an event that was longer than the server takes says so instead. */
-export function messageOf(record: CommittedRecord, maxBytes: number): BusMessage {
+/** One, but for what came in by a bridge together. */
+export function messagesOf(record: CommittedRecord, maxBytes: number): BusMessage[] {
   const { lsn } = record;
-  const { subject, content } = heard(record) ??
-    refused(record) ?? { subject: eventsSubject(record.address), content: bodyOf(record) };
+  const found = heard(record);
+  if (found === undefined) {
+    const told = refused(record) ??
+      became(record) ?? {
+        subject: eventsSubject(record.address),
+        content: bodyOf(record),
+      };
+    return [{ lsn, ...written(told, maxBytes) }];
+  }
+  return found.map((one, part) => ({
+    lsn,
+    ...(found.length === 1 ? {} : { part }),
+    ...written(one, maxBytes),
+  }));
+}
+
+/** A message for an event that was longer than the server takes says so instead. */
+function written(
+  { subject, content }: Outgoing,
+  maxBytes: number,
+): { subject: string; body: string } {
   const body = JSON.stringify(content);
+  if (body.length * 3 <= maxBytes) return { subject, body };
   const bytes = Buffer.byteLength(body);
-  if (bytes <= maxBytes) return { lsn, subject, body };
+  if (bytes <= maxBytes) return { subject, body };
   const { data: _data, ...rest } = content;
-  return { lsn, subject, body: JSON.stringify({ ...rest, data: { left_out: true, bytes } }) };
+  return { subject, body: JSON.stringify({ ...rest, data: { left_out: true, bytes } }) };
 }
 
 /** `{id, type, at, source, data}`, and `error` when the actor's machine refused it. */
@@ -46,14 +72,24 @@ interface Outgoing {
   content: JsonObject;
 }
 
-/** What came in by a bridge goes out as what it is, not as the bridge's own event; unless the bridge's machine refused it. */
-function heard({ event, error }: CommittedRecord): Outgoing | undefined {
-  if (event.type !== 'bridge.heard' || error !== undefined) return undefined;
-  const { channel, host, service, event: content } = event;
-  if (typeof channel !== 'string' || typeof host !== 'string' || !isJsonObject(content))
-    return undefined;
-  const place = { channel, host, service: typeof service === 'string' ? service : '' };
-  return { subject: homelabSubject(place), content };
+/**
+ * What came in by a bridge goes out as what it is, not as the bridge's own event; unless the bridge's machine refused it, or it
+ * came from the bus itself.
+ */
+function heard({ address, event, error }: CommittedRecord): Outgoing[] | undefined {
+  const isHeard = event.type === 'bridge.heard' || event.type === 'bridge.heardMany';
+  if (!isHeard || error !== undefined || address === NATS_BRIDGE) return undefined;
+  const { channel, messages } = event;
+  const all = event.type === 'bridge.heard' ? [event] : Array.isArray(messages) ? messages : [];
+  const found: Outgoing[] = [];
+  for (const one of all) {
+    if (!isJsonObject(one) || typeof channel !== 'string') return undefined;
+    const { host, service, event: content } = one;
+    if (typeof host !== 'string' || !isJsonObject(content)) return undefined;
+    const place = { channel, host, service: typeof service === 'string' ? service : '' };
+    found.push({ subject: homelabSubject(place), content });
+  }
+  return found.length === 0 ? undefined : found;
 }
 
 /** What a bridge could not read is a dead letter. */
@@ -61,6 +97,28 @@ function refused(record: CommittedRecord): Outgoing | undefined {
   const { channel } = record.event;
   if (record.event.type !== 'bridge.refused' || typeof channel !== 'string') return undefined;
   return { subject: deadLetterSubject(record.address, channel), content: bodyOf(record) };
+}
+
+/** What an action says of itself goes out under its own name. */
+function became(record: CommittedRecord): Outgoing | undefined {
+  const { action_id: id, status, type } = record.event;
+  if (type !== 'action.became' || typeof id !== 'string' || typeof status !== 'string')
+    return undefined;
+  return { subject: actionSubject(id, status), content: bodyOf(record) };
+}
+
+/** Of its JSON text, in characters: cheap, since nothing is written. */
+export function roughSize(value: JsonValue): number {
+  if (typeof value === 'string') return value.length + 2;
+  if (typeof value !== 'object' || value === null) return 5;
+  let size = 2;
+  if (Array.isArray(value)) for (const member of value) size += 1 + roughSize(member);
+  else
+    for (const key in value) {
+      const member = value[key];
+      if (member !== undefined) size += key.length + 4 + roughSize(member);
+    }
+  return size;
 }
 
 /** The same from the journal's own lines: each line gives what is known to be said once the line behind it is known. */

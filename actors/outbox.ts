@@ -11,6 +11,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
+import { positionOf } from '../bus/bus.ts';
 import type { Bus, BusLog, BusMessage } from '../bus/bus.ts';
 import { DEAD_LETTERS, HOMELAB, MISSIONS, streamOf } from '../bus/streams.ts';
 import { writeWhole } from '../cells/durable.ts';
@@ -20,7 +21,7 @@ import type { JournalRecordLine } from '../cells/journal-reader.ts';
 import { SYSTEM_CELL_ID } from '../machines/addresses.ts';
 import { isJsonObject } from '../machines/json.ts';
 import type { JsonObject } from '../machines/json.ts';
-import { messageOf, RecordReader } from './outbox-records.ts';
+import { messagesOf, RecordReader, roughSize } from './outbox-records.ts';
 import type { ActorSystem, CommittedRecord } from './system.ts';
 
 export interface OutboxOptions {
@@ -42,8 +43,11 @@ export interface OutboxView extends JsonObject {
 
 /** Messages in one run, of which the last is acknowledged. */
 const RUN = 500;
-/** Records kept in memory for a bus that is slow. */
+/** Of a run: what the server takes within the time of an acknowledgement. */
+const RUN_CHARS = 4 << 20;
+/** Kept in memory for a bus that is slow. */
 const MAX_KEPT = 20_000;
+const MAX_KEPT_CHARS = 16 << 20;
 const SLICE_MS = 5;
 const RETRY_MS = 250;
 const SAVE_MS = 1000;
@@ -51,13 +55,20 @@ const FAREWELL_MS = 1000;
 /** Of a message: the rest of the server's limit is for its headers. */
 const HEADER_BYTES = 1024;
 
+interface Kept {
+  record: CommittedRecord;
+  /** Of its event, roughly. */
+  chars: number;
+}
+
 /** Streams that are written from the journal. */
 const WRITTEN = [MISSIONS, HOMELAB, DEAD_LETTERS];
 
 export class Outbox {
   readonly #options: OutboxOptions;
   /** X1. Everything committed behind `#keptFrom`. */
-  #kept: CommittedRecord[] = [];
+  #kept: Kept[] = [];
+  #keptChars = 0;
   #keptFrom: number;
   #cursor: number;
   /** False: nobody knows where an earlier life left off, so that what is missing before is not a gap. */
@@ -69,6 +80,8 @@ export class Outbox {
   #reader = new RecordReader();
   /** The lsn that the next line of the files must have. */
   #expected = 0;
+  /** The one at which they ended when they were last read to their end. */
+  #endedAt = 0;
   #published = 0;
   #gaps: OutboxView['gaps'] = { count: 0, last: null };
   #saved = 0;
@@ -124,11 +137,14 @@ export class Outbox {
   }
 
   #keep(record: CommittedRecord): void {
-    if (this.#kept.length >= MAX_KEPT) {
-      this.#keptFrom = this.#kept.at(-1)?.lsn ?? this.#keptFrom;
+    if (this.#kept.length >= MAX_KEPT || this.#keptChars >= MAX_KEPT_CHARS) {
+      this.#keptFrom = this.#kept.at(-1)?.record.lsn ?? this.#keptFrom;
       this.#kept = [];
+      this.#keptChars = 0;
     }
-    this.#kept.push(record);
+    const chars = roughSize(record.event);
+    this.#kept.push({ record, chars });
+    this.#keptChars += chars;
     this.#wake();
   }
 
@@ -172,7 +188,7 @@ export class Outbox {
   async #sync(): Promise<void> {
     const { bus } = this.#options;
     this.#has = new Map();
-    for (const { name } of WRITTEN) this.#has.set(name, await bus.lastLsn(name));
+    for (const { name } of WRITTEN) this.#has.set(name, await bus.lastPosition(name));
     this.#isKnown ||= [...this.#has.values()].some((lsn) => lsn > 0);
     this.#disk = undefined;
     this.#isSynced = true;
@@ -183,16 +199,18 @@ export class Outbox {
     const { bus } = this.#options;
     const byStream = new Map<string, BusMessage[]>();
     for (const record of records.found) {
-      const message = messageOf(record, bus.maxPayload - HEADER_BYTES);
-      const name = streamOf(message.subject)?.name ?? MISSIONS.name;
-      if (message.lsn <= (this.#has.get(name) ?? 0)) continue; // it has it
-      const run = byStream.get(name);
-      if (run) run.push(message);
-      else byStream.set(name, [message]);
+      for (const message of messagesOf(record, bus.maxPayload - HEADER_BYTES)) {
+        const name = streamOf(message.subject)?.name ?? MISSIONS.name;
+        if (positionOf(message) <= (this.#has.get(name) ?? 0)) continue; // it has it
+        const run = byStream.get(name);
+        if (run) run.push(message);
+        else byStream.set(name, [message]);
+      }
     }
     for (const [name, messages] of byStream) {
       await bus.publish(name, messages);
-      this.#has.set(name, messages.at(-1)?.lsn ?? 0);
+      const last = messages.at(-1);
+      if (last) this.#has.set(name, positionOf(last));
       this.#published += messages.length;
     }
     this.#cursor = Math.max(this.#cursor, records.upTo);
@@ -200,14 +218,21 @@ export class Outbox {
   }
 
   #fromMemory(): { found: CommittedRecord[]; upTo: number } {
-    const found = this.#kept.slice(0, RUN);
+    const found: CommittedRecord[] = [];
+    let size = 0;
+    for (const { record, chars } of this.#kept) {
+      if (found.length >= RUN || size >= RUN_CHARS) break;
+      found.push(record);
+      size += chars;
+    }
     return { found, upTo: found.at(-1)?.lsn ?? this.#cursor };
   }
 
   /** What is published needs no place. */
   #forget(): void {
-    const next = this.#kept.findIndex(({ lsn }) => lsn > this.#cursor);
-    this.#kept = next < 0 ? [] : this.#kept.slice(next);
+    const next = this.#kept.findIndex(({ record }) => record.lsn > this.#cursor);
+    const gone = this.#kept.splice(0, next < 0 ? this.#kept.length : next);
+    for (const { chars } of gone) this.#keptChars -= chars;
     this.#disk = undefined;
   }
 
@@ -216,14 +241,21 @@ export class Outbox {
     const found: CommittedRecord[] = [];
     const until = this.#keptFrom;
     const since = performance.now();
+    let size = 0;
     if (this.#disk === undefined) {
       this.#expected = this.#cursor + 1;
       this.#reader = new RecordReader();
       this.#disk = readSegments(this.#options.journalFolder, { fromLsn: this.#expected });
     }
     try {
-      while (found.length < RUN && performance.now() - since < SLICE_MS) {
+      while (found.length < RUN && size < RUN_CHARS && performance.now() - since < SLICE_MS) {
         const { value: line, done } = this.#disk.next();
+        if (done && this.#expected <= until && this.#endedAt !== this.#expected) {
+          // The files are as they were when they were opened: what memory gave up since then stands in them by now.
+          this.#endedAt = this.#expected;
+          this.#disk = undefined;
+          break;
+        }
         if (done || line.lsn > until) {
           found.push(...this.#reader.end());
           this.#disk = undefined;
@@ -232,6 +264,7 @@ export class Outbox {
         }
         await this.#gapBefore(line.lsn);
         this.#expected = line.lsn + 1;
+        size += line.line.length;
         found.push(...this.#reader.next(line));
       }
     } catch (error) {

@@ -133,6 +133,40 @@ test('a cell that takes no copy for a while gets all of it later, and its neighb
   rmSync(folder, { recursive: true });
 });
 
+test('long records are copied in parts; a cell that refuses one gets none behind it before it has that', async () => {
+  const parts: { cell: string; chars: number }[] = [];
+  let refusals = 1;
+  const folder = mkdtempSync(join(tmpdir(), 'lazarus-kernel-'));
+  const { store } = storeWith((real) => ({
+    appendCopy: (cell, records) => {
+      if (cell === homeCell(A) && records.length > 3 && refusals > 0) {
+        refusals -= 1;
+        return Promise.reject(new Error('ENOSPC'));
+      }
+      parts.push({ cell, chars: records.reduce((sum, { line }) => sum + line.length, 0) });
+      return real.appendCopy(cell, records);
+    },
+  }));
+  const f = await open({ segmentBytes: 1 << 20, store: store(folder) });
+  const pad = 'x'.repeat(1 << 20);
+  const copyOf = (address: string): unknown[] =>
+    [...readCellCopy(join(folder, 'cells', homeCell(address)))].filter(
+      ({ line }) => !isSnapshotLine(line),
+    );
+  await add(f.kernel, B, 1);
+  for (let n = 0; n < 20; n += 1) await add(f.kernel, A, 1, pad);
+  await f.kernel.compact();
+  expect([refusals, copyOf(A).length, copyOf(B).length]).toEqual([0, 0, 2]);
+  await add(f.kernel, A, 1);
+  const kernel = await f.reopen('clean');
+  expect(copyOf(A)).toHaveLength(1 + 20 + 1);
+  expect(parts.filter(({ cell }) => cell === homeCell(A)).length).toBeGreaterThan(2);
+  for (const { chars } of parts) expect(chars).toBeLessThan(10 << 20);
+  expect([total(kernel, A), total(kernel, B)]).toEqual([21, 1]);
+  await kernel.close();
+  rmSync(folder, { recursive: true });
+});
+
 test('the journal keeps what a checkpoint under way is to cover: it may yet fail', async () => {
   const { promise: gate, reject: failIt } = Promise.withResolvers<void>();
   gate.catch(() => undefined);
