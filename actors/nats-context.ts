@@ -2,11 +2,12 @@
  * What the NATS CLI needs to know, where it looks for it: `nats --context lazarus micro ls` just works. One context for each
  * role; what somebody else wrote under that name is left alone.
  */
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import type { BusLog } from '../bus/bus.ts';
 import type { BusRole } from '../bus/nats-users.ts';
+import { writeWhole } from '../cells/durable.ts';
 import { hasCode } from '../cells/inside.ts';
 import { isJsonObject } from '../machines/json.ts';
 
@@ -25,12 +26,16 @@ export function contextFolder(environment: NodeJS.ProcessEnv = process.env): str
 }
 
 /** `<name>` for operators, `<name>-<role>` for the others. A folder that takes none is told, and that is all. */
-export function writeContexts(name: string, contexts: readonly Context[], log: BusLog): void {
+export async function writeContexts(
+  name: string,
+  contexts: readonly Context[],
+  log: BusLog,
+): Promise<void> {
   const folder = contextFolder();
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     for (const context of contexts)
-      writeContext(join(folder, `${nameOf(name, context.role)}.json`), context, log);
+      await writeContext(join(folder, `${nameOf(name, context.role)}.json`), context, log);
   } catch (error) {
     log.warn({ folder, error: String(error) }, 'the NATS CLI was not told of the server');
   }
@@ -39,7 +44,11 @@ export function writeContexts(name: string, contexts: readonly Context[], log: B
 const nameOf = (name: string, role: BusRole): string =>
   role === 'operator' ? name : `${name}-${role}`;
 
-function writeContext(file: string, { url, user, password, role }: Context, log: BusLog): void {
+async function writeContext(
+  file: string,
+  { url, user, password, role }: Context,
+  log: BusLog,
+): Promise<void> {
   if (isForeign(file))
     return log.warn({ file }, 'this context of the NATS CLI is not ours: left as it is');
   const content = {
@@ -48,9 +57,8 @@ function writeContext(file: string, { url, user, password, role }: Context, log:
     user,
     password,
   };
-  const temporary = `${file}.${process.pid}.tmp`;
-  writeFileSync(temporary, `${JSON.stringify(content, null, 2)}\n`, { mode: 0o600 });
-  renameSync(temporary, file);
+  const options = { sync: false, mode: 0o600, what: 'nats-context' };
+  await writeWhole(file, `${JSON.stringify(content, null, 2)}\n`, options);
 }
 
 function isForeign(file: string): boolean {

@@ -1,36 +1,43 @@
 /** The bus of one node: a server of its own or one that runs, everything committed on it, and what comes in by it. */
-import { mkdirSync, readFileSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { findNatsServer, NatsServer } from '../bus/nats-server.ts';
 import { BUS_ROLES, RIGHTS, RUNTIME_USER } from '../bus/nats-users.ts';
 import type { BusRole, ServerUser } from '../bus/nats-users.ts';
-import type { NatsOptions as Connecting } from '../bus/nats.ts';
-import { refuseCommands } from '../machines/remote-commands.ts';
+import type { BusIntervals, NatsOptions as Connecting } from '../bus/nats.ts';
 import type { NatsOptions } from '../machines/daemon-config.ts';
 import { RuntimeError } from '../machines/errors.ts';
-import type { JsonObject, JsonValue } from '../machines/json.ts';
+import type { JsonObject } from '../machines/json.ts';
 import { withoutUser } from '../machines/nats-url.ts';
 import type { Bus, BusLog } from '../bus/bus.ts';
+import { SYSTEM_CELL_ID } from '../machines/addresses.ts';
 import { httpToken } from './http-token.ts';
 import { Injection } from './injection.ts';
 import { writeContexts } from './nats-context.ts';
+import { credentialSource } from './nats-credentials.ts';
+import { serveVerbs } from './nats-requests.ts';
 import type { MissionNode, OpenDoor } from './node.ts';
 import { Outbox } from './outbox.ts';
-import { findVerb } from './control.ts';
-import { remoteVerbs } from './served-verbs.ts';
+import { Peers } from './peers.ts';
 import { STREAMS } from '../bus/streams.ts';
-import { SERVICE_PREFIX } from '../bus/subjects.ts';
+import type { HistorySource } from './why/newest-first.ts';
+
+export interface NatsDoor extends OpenDoor {
+  /** Null: there is none. */
+  bus: Bus | null;
+}
 
 export interface NatsDoorOptions {
   /** `embedded`, `off`, or the URL of a server. */
   nats: string;
   options: NatsOptions;
   log: BusLog;
+  intervals?: Partial<BusIntervals>;
 }
 
 interface Reached {
-  connection: Pick<Connecting, 'url' | 'credentials' | 'tls'>;
+  connection: Pick<Connecting, 'url' | 'credentials' | 'credentialsFrom' | 'tls'>;
   /** What node.json says. */
   entry: { url: string; user: string | null; token_file: string | null };
   server: NatsServer | undefined;
@@ -41,14 +48,15 @@ const HOW_TO_GET = 'apt-get install nats-server, or name the program in NATS_SER
 /** Never fails for want of a server: it runs without one, and the status says why (P10). */
 export async function openNatsDoor(
   node: MissionNode,
-  { nats, options, log }: NatsDoorOptions,
-): Promise<OpenDoor> {
+  { nats, options, log, intervals = {} }: NatsDoorOptions,
+): Promise<NatsDoor> {
   if (nats === 'off') return withoutBus({ state: 'off' });
   const reached = await reach(node, { nats, options, log });
   if ('state' in reached) return withoutBus(reached);
   const { NatsBus } = await import('../bus/nats.ts');
   const { connection, entry, server } = reached;
-  const bus: Bus = NatsBus.open({ ...connection, nodeId: node.nodeId, streams: STREAMS, log });
+  const { nodeId, layout } = node;
+  const bus: Bus = NatsBus.open({ ...connection, nodeId, streams: STREAMS, log, intervals });
   const { system } = node.kernel;
   const outbox = new Outbox({
     bus,
@@ -58,37 +66,58 @@ export async function openNatsDoor(
     committedLsn: () => node.kernel.committedLsn(),
     log,
   });
-  const injection = new Injection({ bus, system, nodeId: node.nodeId, log });
+  const peers = new Peers(bus, { nodeId, isShared: server === undefined });
+  const injection = new Injection({
+    bus,
+    system,
+    nodeId,
+    peers,
+    placeFile: layout.injected,
+    historyOf: (cellId) => historyOf(node, cellId),
+    log,
+  });
   outbox.start();
-  injection.start();
-  await serveVerbs(node, bus, { isOurs: server !== undefined });
+  await serveVerbs(node, { bus, peers, injection, isAlone: server !== undefined });
   node.kernel.keepFor(() => outbox.oldestNeeded);
   const parts = (): JsonObject => ({
     nats: {
       ...bus.view(),
-      ...(server ? { server: { ...server.view() } } : {}),
+      ...(server ? { server: { ...server.view() } } : { other_nodes: [...peers.known] }),
       outbox: outbox.view(),
       injected: injection.view(),
     },
   });
   return {
+    bus,
     nodeFile: { nats: { ...entry } },
     parts,
+    begin: (scanned) => injection.start(scanned),
     close: async () => {
       await outbox.close();
+      await injection.close();
       await bus.close();
       await server?.stop();
     },
   };
 }
 
-function withoutBus(part: JsonObject): OpenDoor {
-  return { nodeFile: { nats: null }, parts: () => ({ nats: part }), close: async () => {} };
+/** Where records of a mission are. */
+function historyOf({ layout, places, kernel }: MissionNode, cellId: string): HistorySource {
+  const dirs = [SYSTEM_CELL_ID, cellId].map((id) => places.folderOf(id));
+  return {
+    journalFolder: layout.journal,
+    cellDirs: dirs.filter((dir) => dir !== undefined),
+    toLsn: kernel.committedLsn(),
+  };
+}
+
+function withoutBus(nats: JsonObject): NatsDoor {
+  return { bus: null, nodeFile: { nats: null }, parts: () => ({ nats }), close: async () => {} };
 }
 
 async function reach(
   node: MissionNode,
-  { nats, options, log }: NatsDoorOptions,
+  { nats, options, log }: Pick<NatsDoorOptions, 'nats' | 'options' | 'log'>,
 ): Promise<Reached | { state: 'off' | 'down'; reason: string; hint: string }> {
   if (nats !== 'embedded') return reachNamed(nats, options);
   const binary = findNatsServer();
@@ -132,7 +161,7 @@ async function reachOwn(
   const { url } = server;
   log.info({ nats: url, pid: server.pid }, 'NATS server runs');
   if (options.context !== false)
-    writeContexts(
+    await writeContexts(
       typeof options.context === 'string' ? options.context : 'lazarus',
       BUS_ROLES.map((role) => ({
         role,
@@ -143,15 +172,18 @@ async function reachOwn(
       log,
     );
   return {
-    connection: { url, credentials: { kind: 'user', user: RUNTIME_USER, password } },
+    connection: {
+      url,
+      credentials: () => ({ kind: 'user', user: RUNTIME_USER, password }),
+      credentialsFrom: 'this runtime',
+    },
     entry: { url, user: 'operator', token_file: tokens.operator.file },
     server,
   };
 }
 
-/** Credentials stand in the URL or, better, in a file. Throws RuntimeError INVALID_ARGUMENT for a file that is none. */
+/** A server that somebody else runs. */
 function reachNamed(nats: string, options: NatsOptions): Reached {
-  const parsed = URL.parse(nats.split(',')[0]?.trim() ?? '');
   const url = withoutUser(nats);
   const {
     credentials_file: file,
@@ -164,75 +196,10 @@ function reachNamed(nats: string, options: NatsOptions): Reached {
     ...(certFile === undefined ? {} : { certFile }),
     ...(keyFile === undefined ? {} : { keyFile }),
   };
-  const credentials = file === undefined ? inUrl(parsed) : inFile(file);
+  const { user, ...source } = credentialSource(nats, file);
   return {
-    connection: { url, credentials, ...(Object.keys(tls).length === 0 ? {} : { tls }) },
-    entry: {
-      url,
-      user: credentials.kind === 'user' ? credentials.user : null,
-      token_file: file ?? null,
-    },
+    connection: { url, ...source, ...(Object.keys(tls).length === 0 ? {} : { tls }) },
+    entry: { url, user, token_file: file ?? null },
     server: undefined,
   };
-}
-
-type Credentials = Connecting['credentials'];
-
-function inUrl(url: URL | null): Credentials {
-  if (url === null || url.username === '') return { kind: 'none' };
-  const user = decodeURIComponent(url.username);
-  if (url.password === '') return { kind: 'token', token: user };
-  return { kind: 'user', user, password: decodeURIComponent(url.password) };
-}
-
-function inFile(file: string): Credentials {
-  let content: string;
-  try {
-    content = readFileSync(file, 'utf8');
-  } catch (cause) {
-    throw new RuntimeError(`the credentials of NATS cannot be read: ${file}`, {
-      code: 'INVALID_ARGUMENT',
-      cause,
-      hint: 'nats_options.credentials_file names a .creds file, or one with user:password or a token.',
-    });
-  }
-  if (content.includes('BEGIN NATS USER JWT')) return { kind: 'creds', content };
-  const line = content.trim();
-  const colon = line.indexOf(':');
-  if (colon < 0) return { kind: 'token', token: line };
-  return { kind: 'user', user: line.slice(0, colon), password: line.slice(colon + 1) };
-}
-
-/**
- * Each verb that makes sense remotely as a request. On a server of our own nobody else serves verbs, and it does not tell an
- * asker that nobody listens (the asker is in another account): so what is no verb gets an answer too.
- */
-function serveVerbs(node: MissionNode, bus: Bus, { isOurs }: { isOurs: boolean }): Promise<void> {
-  const verbs = remoteVerbs(node, { door: 'nats', nobody: 'somebody on the bus' });
-  const requests = verbs.map((verb) => ({
-    name: verb.name,
-    summary: verb.summary,
-    metadata: { rights: verb.rights ?? 'read', input: JSON.stringify(verb.input) },
-    run: (given: JsonValue) => {
-      if (!node.config.values.remote_commands) refuseCommands(given, 'from the network');
-      return verb.run(given);
-    },
-  }));
-  return bus.serve({
-    name: 'lazarus',
-    version: node.version,
-    description: 'The verbs of a Lazarus node, as requests',
-    metadata: { node: node.nodeId, epoch: String(node.kernel.system.epoch), role: 'node' },
-    prefix: SERVICE_PREFIX,
-    requests,
-    ...(isOurs ? { otherwise: refuseVerb } : {}),
-  });
-}
-
-function refuseVerb(name: string): never {
-  const { name: known } = findVerb(name.slice(0, 100));
-  throw new RuntimeError(`${known} is not done from another machine`, {
-    code: 'FORBIDDEN',
-    hint: `On the node's own machine: lazarus ${known.replaceAll('.', ' ')}`,
-  });
 }

@@ -11,7 +11,15 @@
  */
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { accessSync, constants, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  accessSync,
+  constants,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { delimiter, isAbsolute, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { RuntimeError } from '../machines/errors.ts';
@@ -62,17 +70,17 @@ const KEEPER = [
 /** `$NATS_SERVER_BIN`, then PATH, then where Debian puts it; undefined when there is none. */
 export function findNatsServer(environment: NodeJS.ProcessEnv = process.env): string | undefined {
   const named = environment['NATS_SERVER_BIN'];
-  if (named) return isExecutable(named) ? named : undefined;
+  if (named) return isProgram(named) ? named : undefined;
   const folders = (environment['PATH'] ?? '').split(delimiter).filter(isAbsolute);
   return [...folders, '/usr/sbin', '/usr/local/sbin', '/usr/local/bin', '/opt/homebrew/bin']
     .map((folder) => join(folder, 'nats-server'))
-    .find(isExecutable);
+    .find(isProgram);
 }
 
-function isExecutable(path: string): boolean {
+function isProgram(path: string): boolean {
   try {
     accessSync(path, constants.X_OK);
-    return true;
+    return statSync(path).isFile();
   } catch {
     return false; // not there, or not ours to run
   }

@@ -8,25 +8,16 @@
  *   ops.inject.<cell>[.<agent>]                events for a mission or an agent, from outside
  *   svc.lazarus.<verb>                         requests; outside every stream, since a stream would answer them first
  *   homelab.health_events.<host>.<service>, homelab.world_updates.<host>.<service|_>
+ *   actions.<id>.<status>                      what became of an action; <status> may be `held` too
  *   dlq.>                                      what was refused, and why
  */
-import { SYSTEM_CELL_ID } from '../machines/addresses.ts';
+import { nameToken, SYSTEM_CELL_ID } from '../machines/addresses.ts';
 
 export const INJECT_PREFIX = 'ops.inject';
 export const SERVICE_PREFIX = 'svc.lazarus';
 
-const PLAIN = /^[A-Za-z0-9_-]$/;
-
-/** A name as one token: bytes outside `[A-Za-z0-9_-]` become `%XX`. An empty name is `_`. */
-export function subjectToken(name: string): string {
-  if (name === '') return '_';
-  let token = '';
-  for (const byte of Buffer.from(name)) {
-    const char = String.fromCharCode(byte);
-    token += PLAIN.test(char) ? char : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`;
-  }
-  return token;
-}
+/** A name as one token. An empty name is `_`. */
+export const subjectToken = (name: string): string => (name === '' ? '_' : nameToken(name));
 
 /** The name that a token stands for; undefined when it is none of ours. */
 export function nameOfToken(token: string): string | undefined {
@@ -74,6 +65,10 @@ export function homelabSubject({
   const kind = channel.replace(/^homelab:/, ''); // the stream `homelab:events`
   return ['homelab', kind, host, service].map(subjectToken).join('.');
 }
+
+/** `actions.<id>.<status>` */
+export const actionSubject = (id: string, status: string): string =>
+  ['actions', id, status].map(subjectToken).join('.');
 
 /** `dlq.redis.<channel>`: what the bridge at that address refused. */
 export function deadLetterSubject(bridge: string, channel: string): string {

@@ -1,4 +1,5 @@
 /** Programs and servers beside the runtime. It runs without any of them (P10); what is asked for and absent is named. */
+import { findNatsServer } from '../../bus/nats-server.ts';
 import type { JsonValue } from '../../machines/json.ts';
 import { isJsonObject } from '../../machines/json.ts';
 import { installing, missing, ok, warn } from './check.ts';
@@ -20,12 +21,14 @@ export function serviceProbes(environment: Environment): Probe[] {
 /** The oldest that has what the bus uses. */
 const OLDEST_NATS = [2, 9] as const;
 
-async function lookAtNats({ NATS_SERVER_BIN: named }: Environment) {
+async function lookAtNats(environment: Environment) {
+  const { NATS_SERVER_BIN: named } = environment;
   const install = installing({ name: 'nats-server' });
-  const program = findProgram(named || 'nats-server', ['/usr/sbin', '/usr/local/sbin']);
-  if (program === null && named)
+  const program = findNatsServer(environment);
+  if (program === undefined && named)
     return missing(`NATS_SERVER_BIN names ${named}, which is no program`, 'unset NATS_SERVER_BIN');
-  if (program === null) return missing('not installed: the runtime starts without a bus', install);
+  if (program === undefined)
+    return missing('not installed: the runtime starts without a bus', install);
   const said = await run([program, '--version']);
   const version = said.kind === 'ended' ? /v?(\d+)\.(\d+)\.(\d+)/.exec(said.out) : null;
   if (version === null) return missing(`${program} does not say its version`, install);

@@ -1,5 +1,5 @@
 /** What the doctor finds, on real folders, files, locks, sockets and servers. */
-import { chmodSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import type { AddressInfo, Server, Socket } from 'node:net';
 import { createServer as createHttpServer } from 'node:http';
@@ -327,7 +327,18 @@ describe('nats-server', () => {
   });
 
   test('given the variable names no program, then that is said, not something else found', async () => {
-    const check = await look(serviceProbes({ NATS_SERVER_BIN: '/nowhere' }), 'nats-server');
-    expect(check).toMatchObject({ state: 'missing', fix: 'unset NATS_SERVER_BIN' });
+    for (const named of ['/nowhere', temporaryFolder()]) {
+      const check = await look(serviceProbes({ NATS_SERVER_BIN: named }), 'nats-server');
+      expect(check).toMatchObject({ state: 'missing', fix: 'unset NATS_SERVER_BIN' });
+    }
+  });
+
+  test('is looked for where the runtime looks for it; a folder of that name is none', async () => {
+    const [first, second] = [temporaryFolder(), temporaryFolder()];
+    mkdirSync(join(first, 'nats-server'));
+    const { NATS_SERVER_BIN: program } = fake('2.10.7');
+    symlinkSync(program, join(second, 'nats-server'));
+    const check = await look(serviceProbes({ PATH: `${first}:${second}` }), 'nats-server');
+    expect(check).toMatchObject({ state: 'ok', detail: `v2.10.7, ${second}/nats-server` });
   });
 });

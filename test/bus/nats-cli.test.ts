@@ -84,9 +84,13 @@ describe('nats micro', () => {
     expect(info['description']).toEqual(text);
     const endpoints = info['endpoints'] as JsonObject[];
     expect(new Set(endpoints.map(({ subject }) => subject))).toEqual(
-      new Set(remoteNames.map((name) => `svc.lazarus.${name}`)),
+      new Set([
+        ...remoteNames.map((name) => `svc.lazarus.${name}`),
+        `svc.lazarus.node.${nodeOf(at)}.>`,
+      ]),
     );
     for (const { name, queue_group: queue, metadata } of endpoints) {
+      if (name === 'node') continue; // no request by itself
       expect(name).toMatch(/^[A-Za-z0-9_-]+$/);
       expect(queue).toEqual(text);
       expect(metadata).toEqual({
@@ -105,6 +109,7 @@ describe('nats micro', () => {
     const client = await wireTo(at.node);
     await client.ask('svc.lazarus.status');
     await client.request('svc.lazarus.cell.show', '{}');
+    await client.request('svc.lazarus.cell.show', '{"cell": "nobody"}');
     const { id } = await client.ask('$SRV.PING.lazarus');
     for (const subject of [
       '$SRV.STATS',
@@ -116,12 +121,21 @@ describe('nats micro', () => {
       isOfService(stats, 'stats_response', at);
       expect(new Date(stats['started'] as string).toISOString()).toBe(stats['started']);
       const endpoints = stats['endpoints'] as JsonObject[];
-      expect(endpoints.find(({ subject: of }) => of === 'svc.lazarus.status')).toMatchObject({
+      const named = (name: string): JsonObject | undefined =>
+        endpoints.find(({ subject: of }) => of === `svc.lazarus.${name}`);
+      expect(named('status')).toMatchObject({
         name: 'status',
         num_requests: 1,
         num_errors: 0,
+        last_error: '',
         processing_time: number,
         average_processing_time: number,
+      });
+      expect(named('status')?.['processing_time']).toBeGreaterThan(0);
+      expect(named('cell.show')).toMatchObject({
+        num_requests: 2,
+        num_errors: 2,
+        last_error: expect.stringMatching(/^NOT_FOUND: .*nobody/) as string,
       });
     }
     isOfService((await client.ask('$SRV.PING', '')) as JsonObject, 'ping_response', at);
@@ -224,10 +238,11 @@ describe('nats sub, pub and req', () => {
     const at = await atWork();
     const client = await wireTo(at.node);
     const { headers, data } = await client.request('svc.lazarus.status', '');
-    expect(headers).toEqual({});
+    expect(headers).toEqual({ 'lazarus-node': nodeOf(at) });
     expect(JSON.parse(data.toString())).toMatchObject({ node: { state: 'running' } });
     const wrong = await client.request('svc.lazarus.cell.show', '{"cell": "nobody"}');
     expect(wrong.headers).toMatchObject({
+      'lazarus-node': nodeOf(at),
       'nats-service-error': expect.stringMatching(/^NOT_FOUND: /) as string,
       'nats-service-error-code': '404',
     });
@@ -283,6 +298,25 @@ describe('every remote verb', () => {
     for (const { name } of VERBS.filter(({ remote }) => !remote)) {
       const refused = await client.request(`svc.lazarus.${name}`, '{}');
       expect(refused.headers['nats-service-error'], name).toMatch(/^FORBIDDEN: /);
+    }
+  });
+
+  test('is asked of this node, or of each node, by subjects of their own', async () => {
+    const at = await atWork();
+    const client = await wireTo(at.node);
+    const own = `svc.lazarus.node.${nodeOf(at)}`;
+    for (const subject of [`${own}.status`, 'svc.lazarus.each.status'])
+      expect(await client.ask(subject), subject).toMatchObject({ node: { node_id: nodeOf(at) } });
+    expect(await client.ask(`${own}.cell.pause`, '{"cell": "m"}')).toMatchObject({ cell_id: 'm' });
+    await at.cellIs('m', 'paused');
+    for (const [subject, code] of [
+      [`${own}.cell.pauze`, 'NOT_FOUND'],
+      ['svc.lazarus.node.another.status', 'NOT_FOUND'],
+      ['svc.lazarus.each.cell.pause', 'FORBIDDEN'],
+      ['svc.lazarus.each.nonsense', 'NOT_FOUND'],
+    ] as const) {
+      const { headers } = await client.request(subject, '{"cell": "m"}');
+      expect(headers['nats-service-error'], subject).toMatch(new RegExp(`^${code}: `));
     }
   });
 

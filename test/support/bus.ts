@@ -10,6 +10,7 @@ import { readSegments } from '../../cells/journal-reader.ts';
 import type { JournalRecordLine } from '../../cells/journal-reader.ts';
 import type { BusRole } from '../../bus/nats-users.ts';
 import type { JsonObject } from '../../machines/json.ts';
+import { SOON } from './bus-intervals.ts';
 
 const quiet = { info: () => undefined, warn: () => undefined };
 
@@ -17,7 +18,7 @@ const quiet = { info: () => undefined, warn: () => undefined };
 export const withBus =
   (nats = 'embedded') =>
   async (node: MissionNode): Promise<OpenDoor[]> => [
-    await openNatsDoor(node, { nats, options: { context: false }, log: quiet }),
+    await openNatsDoor(node, { nats, options: { context: false }, log: quiet, intervals: SOON }),
   ];
 
 interface NatsEntry {

@@ -76,6 +76,11 @@ export class WireClient {
     this.#socket.destroy();
   }
 
+  /** It stays connected and reads nothing any more, as a program does that is stopped or swapped out. */
+  stall(): void {
+    this.#socket.pause();
+  }
+
   raw(bytes: string | Uint8Array): void {
     this.#socket.write(bytes);
   }
