@@ -72,12 +72,12 @@ export class RedisPublisher {
       return; // tried again; what waits is counted
     }
     const { signal } = this.#stop;
-    let isOver = false;
+    const over = new AbortController();
     void connection.ended.then(() => {
-      isOver = true;
+      over.abort();
       this.#wake();
     });
-    while (!isOver && !signal.aborted) {
+    while (!over.signal.aborted && !signal.aborted) {
       const next = this.#waiting[0];
       if (next === undefined) await new Promise<void>((resolve) => (this.#wake = resolve));
       else if (!(await this.#send(connection, next))) break;
