@@ -58,7 +58,9 @@ export type PlannerEvent =
   /** An action wants to be told how a service is from now on; `planner.unwatch` ends it. */
   | { type: 'planner.watch'; address: string; host: string; service: string }
   | { type: 'planner.unwatch'; address: string }
-  | { type: 'planner.configured'; cooldownSeconds: number };
+  | { type: 'planner.configured'; cooldownSeconds: number }
+  /** From an incident that was asked: it has nothing in hand. */
+  | { type: 'incident.dismissed'; address: string };
 
 /** To `system/planner/<host>/<service>`. */
 export type IncidentEvent =
@@ -66,6 +68,8 @@ export type IncidentEvent =
   /** The service says that it is well. */
   | { type: 'incident.recovered'; event: HomelabEvent }
   | { type: 'cooldown.reset'; by: string }
+  /** There are too many: it may go, unless it has something in hand. */
+  | { type: 'incident.dismiss' }
   | ProposerEvent;
 
 /** What an action tells whoever proposed it. */
@@ -88,18 +92,41 @@ export type ActionEvent =
       content: JsonObject;
       /** Of what an approval names; see action-file.ts. */
       sha256: string;
+      /** When it came to stand there, epoch ms, as far as the file system knows. */
+      movedAt?: number;
+      /** Seconds for which an approval given by that move holds; left out: as in `DEFAULT_POLICY`. */
+      expires?: number;
     }
   /** Its file stands in none of the folders. */
   | { type: 'action.missing' }
+  /** Nobody can say what its file is: it cannot be read, is no action, or stands in two folders. */
+  | { type: 'action.unreadable'; reason: string }
+  /** It tells itself, so that the step stands in the journal and goes out on the bus. */
+  | ({ type: 'action.became' } & ActionStep)
   /** `sha256`: of what the person saw; left out, of what stands there. `door`: by which they came. */
-  | { type: 'action.approve'; by: string; door: string; sha256?: string }
+  | { type: 'action.approve'; by: string; door: string; sha256?: string; expires?: number }
   | { type: 'action.reject'; by: string; door: string; reason: string | null }
   | { type: 'action.cancel'; by: string; door: string; reason: string | null }
   /** From the gate. */
   | { type: 'gate.granted' }
-  | { type: 'gate.refused'; reason: string; until: number | null }
+  /** `dryRun`: nothing runs, but what would run is to be written down. */
+  | { type: 'gate.refused'; reason: string; until: number | null; dryRun?: boolean }
   /** From the planner: what the service says of itself. */
   | { type: 'service.reported'; healthy: boolean; event: HomelabEvent };
+
+/** What `actions.<id>.<status>` says on the bus. */
+export interface ActionStep {
+  action_id: string;
+  status: ActionStatus | 'held';
+  from: ActionStatus | 'held' | null;
+  by: string;
+  reason: string | null;
+  action_type: string;
+  host: string;
+  service: string;
+  risk: string;
+  description: string;
+}
 
 /** To `system/gate`: what may run, and when. */
 export type GateEvent =
@@ -113,11 +140,20 @@ export type GateEvent =
     }
   /** It has ended, or wants to run no more. */
   | { type: 'gate.left'; actionId: string }
-  | { type: 'gate.configured'; policy: Policy; mode: ExecutorMode }
+  /** Another executor runs it: it counts, and was not asked about. */
+  | { type: 'gate.elsewhere'; actionId: string; address: string; host: string; service: string }
+  /** `policy` null: nobody knows what it is, so nothing runs. */
+  | { type: 'gate.configured'; policy: Policy | null; mode: ExecutorMode; zones?: ZoneTable }
   | { type: 'gate.freeze'; by: string; reason: string }
   | { type: 'gate.unfreeze'; by: string };
 
 export type ExecutorMode = 'on' | 'dry-run' | 'off';
+
+/**
+ * By IANA name: from which epoch ms on which offset from UTC holds, in minutes, the oldest first. The rules of time zones
+ * change with the platform; what the gate decided must not change with them, so it is told what holds.
+ */
+export type ZoneTable = Record<string, [from: number, offsetMinutes: number][]>;
 
 /** What a person wrote in the policy file; what it leaves out is as in `DEFAULT_POLICY`. Durations are seconds. */
 export interface Policy {

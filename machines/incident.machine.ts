@@ -1,0 +1,164 @@
+/**
+ * One host and service of the homelab of which something bad was heard: has the event diagnosed, proposes an action, and is
+ * quiet for a while. What comes meanwhile is counted into the incident that is open.
+ *
+ * I1 One diagnosis at a time, and one event answered at a time; after a failed one the newest of those that came meanwhile
+ *    has its turn.
+ * I2 The action writes its own file; its name comes from the event, so the same event never gets two. A name that is taken
+ *    by something else gets a number behind it.
+ * I3 The cooldown begins when the file is durable, or with an `ignore`; it is absolute and in the journal. A diagnosis or a
+ *    file that failed begins none.
+ * I4 After the cooldown the next event is diagnosed anew, also while an earlier proposal still waits for a person.
+ * I5 Other programs hear by event files of what was proposed and how it ended; these are written in order, each once, and
+ *    hold nothing else up.
+ * I6 It goes only when nothing is in hand: nothing to be written, no action of its own that somebody may still answer.
+ */
+import { freshIncident } from './incident-context.ts';
+import { incident, incidentActions, PATIENCE_MS } from './incident-actions.ts';
+import { stampOf } from './time.ts';
+
+/** What was heard meanwhile has its turn; else it is quiet. */
+const giveUp = <const Actions extends readonly string[]>(actions: Actions) =>
+  [
+    {
+      guard: 'hasWaiting',
+      target: '#incident@1.life.diagnosing',
+      reenter: true,
+      actions: [...actions, 'takeWaiting'],
+    },
+    { target: '#incident@1.life.quiet', actions: [...actions] },
+  ] as const;
+
+/** No file will come of what was proposed. */
+const refused = [
+  {
+    guard: 'isProposedAndWaiting',
+    target: '#incident@1.life.diagnosing',
+    actions: ['noteWriteFailed', 'forgetUnanswered', 'takeWaiting'],
+  },
+  {
+    guard: 'isProposed',
+    target: '#incident@1.life.quiet',
+    actions: ['noteWriteFailed', 'forgetUnanswered'],
+  },
+] as const;
+
+export const incidentMachine = incident.extend({ actions: incidentActions }).createMachine({
+  id: 'incident@1',
+  context: ({ input }) => freshIncident(input),
+  type: 'parallel',
+  states: {
+    life: {
+      initial: 'quiet',
+      on: {
+        'incident.recovered': { actions: 'noteRecovered' },
+        'action.settled': { actions: 'noteSettled' },
+        'proposal.durable': { guard: 'isProposed', actions: 'conclude' }, // late
+      },
+      states: {
+        quiet: {
+          on: {
+            'incident.event': { target: 'diagnosing', actions: ['open', 'group', 'take'] },
+            'incident.dismiss': { guard: 'isAtRest', actions: 'sayDismissed' },
+            'proposal.durable': {
+              guard: 'isProposed',
+              target: 'cooling',
+              actions: ['conclude', 'cool'],
+            },
+          },
+        },
+        /** I1. */
+        diagnosing: {
+          on: { 'incident.event': { actions: ['group', 'queue'] } },
+          invoke: {
+            id: 'diagnosis',
+            src: 'diagnose',
+            input: ({ context }) => {
+              if (context.current === null) throw new Error('there is an event to be diagnosed');
+              return { event: context.current.event };
+            },
+            onDone: [
+              { guard: 'isIgnored', target: 'cooling', actions: 'noteIgnored' },
+              { target: 'proposing', actions: 'noteDiagnosis' },
+            ],
+            onError: giveUp(['noteLlmFailed']),
+          },
+        },
+        proposing: {
+          entry: 'propose',
+          on: {
+            'incident.event': { actions: ['group', 'queue'] },
+            'proposal.durable': {
+              guard: 'isProposed',
+              target: 'cooling',
+              actions: ['conclude', 'cool'],
+            },
+            'proposal.taken': [
+              {
+                guard: 'isTakenAndMayTryAgain',
+                target: 'proposing',
+                reenter: true,
+                actions: 'countTaken',
+              },
+              ...refused,
+            ],
+            'proposal.failed': refused,
+          },
+          invoke: {
+            id: 'patience',
+            src: 'waitUntil',
+            input: ({ event }) => ({ up: stampOf(event).up + PATIENCE_MS }),
+            onDone: [
+              { guard: 'mayAskAgain', target: 'proposing', reenter: true, actions: 'countAsk' },
+              ...giveUp(['noteWriteFailed']),
+            ],
+          },
+        },
+        /** I3. */
+        cooling: {
+          on: {
+            'incident.event': { actions: 'group' },
+            'cooldown.reset': { target: 'quiet', actions: 'resetCooldown' },
+          },
+          invoke: {
+            id: 'cooldown',
+            src: 'waitUntil',
+            input: ({ context }) => ({ at: context.cooldownUntil ?? 0 }),
+            onDone: 'quiet',
+          },
+        },
+      },
+    },
+    /** I5. */
+    telling: {
+      initial: 'silent',
+      states: {
+        silent: { always: { guard: 'hasAnnouncement', target: 'writing' } },
+        writing: {
+          invoke: {
+            id: 'eventFile',
+            src: 'writeEvent',
+            input: ({ context }) => {
+              const [announcement] = context.announcements;
+              if (announcement === undefined) throw new Error('there is something to be told');
+              return { announcement };
+            },
+            onDone: { target: 'silent', actions: 'nextAnnouncement' },
+            onError: [
+              { guard: 'announceTriesLeft', target: 'waiting', actions: 'countAnnounceTry' },
+              { target: 'silent', actions: 'nextAnnouncement' },
+            ],
+          },
+        },
+        waiting: {
+          invoke: {
+            id: 'announceAgain',
+            src: 'waitUntil',
+            input: ({ context }) => ({ at: context.announceAt }),
+            onDone: 'writing',
+          },
+        },
+      },
+    },
+  },
+});

@@ -1,0 +1,85 @@
+/** What a person writes into the policy file, and what is said when it does not fit. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, it, onTestFinished, test } from 'vitest';
+import { readPolicyFile } from '../../cells/policy-file.ts';
+import type { PolicyReading } from '../../cells/policy-file.ts';
+import { DEFAULT_POLICY } from '../../machines/remediation.ts';
+
+function read(text: string | null): PolicyReading {
+  const folder = mkdtempSync(join(tmpdir(), 'lazarus-policy-'));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const file = join(folder, 'policy.json');
+  if (text !== null) writeFileSync(file, text);
+  return readPolicyFile(file);
+}
+
+test('given no file, then the defaults hold, and no hash is claimed for them', () => {
+  expect(read(null)).toEqual({ ok: true, policy: DEFAULT_POLICY, sha256: null });
+});
+
+test('given a file, then what it leaves out is as in the defaults, key by key', () => {
+  const reading = read('{"confidence_floor": 0.9, "blast_radius": {"hosts_at_once": 2}}');
+  expect(reading).toMatchObject({
+    ok: true,
+    policy: {
+      ...DEFAULT_POLICY,
+      confidence_floor: 0.9,
+      blast_radius: { hosts_at_once: 2, per_host_at_once: 1 },
+    },
+    sha256: expect.stringMatching(/^[0-9a-f]{64}$/) as string,
+  });
+});
+
+test('given all of it, then it is taken as it stands', () => {
+  const policy = {
+    always_human_hosts: ['db-*'],
+    always_notify_types: [],
+    confidence_floor: 0,
+    closed_windows: [{ name: 'night', from: '22:00', to: '06:00', timezone: 'Europe/Warsaw' }],
+    open_windows: [{ hosts: ['vps'], days: ['sat'], from: '00:00', to: '24:00' }],
+    rate_limits: { per_hour: 10 },
+    blast_radius: { per_host_at_once: 3 },
+    approval_expires: 60,
+  };
+  expect(read(JSON.stringify({ $schema: 'policy.json', ...policy }))).toMatchObject({
+    ok: true,
+    policy,
+  });
+});
+
+it.each([
+  ['{"always_human_host": []}', '/always_human_host', /Did you mean "always_human_hosts"/],
+  ['{"always_human_hosts": "*"}', '/always_human_hosts', /names/],
+  ['{"confidence_floor": 70}', '/confidence_floor', /0 to 1/],
+  ['{"confidence_floor": "0.7"}', '/confidence_floor', /0 to 1/],
+  ['{"approval_expires": 0}', '/approval_expires', /above 0/],
+  ['{"blast_radius": {"per_host_at_once": 0}}', '/blast_radius/per_host_at_once', /at least 1/],
+  ['{"rate_limits": {"per_day": 3}}', '/rate_limits/per_day', /./],
+  ['{"open_windows": [{"from": "8:00", "to": "09:00"}]}', '/open_windows/0/from', /HH:MM/],
+  ['{"open_windows": [{"from": "08:00"}]}', '/open_windows/0', /"to"/],
+  ['{"closed_windows": [{"from": "08:00", "to": "08:00"}]}', '/closed_windows/0/to', /24:00/],
+  [
+    '{"closed_windows": [{"from": "08:00", "to": "09:00", "timezone": "Mars/Base"}]}',
+    '/closed_windows/0/timezone',
+    /IANA/,
+  ],
+  [
+    '{"open_windows": [{"from": "08:00", "to": "09:00", "days": ["monday"]}]}',
+    '/open_windows/0/days/0',
+    /./,
+  ],
+  ['[]', '', /./],
+  ['{"confidence_floor": 0.1, "confidence_floor": 0.9}', '/confidence_floor', /./],
+  ['', '', /./],
+])('given %s, then it is refused, with the place and how to mend it', (text, pointer, fix) => {
+  const reading = read(text);
+  if (reading.ok) throw new Error('it was taken');
+  expect(reading.problems[0]).toMatchObject({ pointer, line: 1 });
+  expect(`${reading.problems[0]?.fix} ${reading.problems[0]?.message}`).toMatch(fix);
+});
+
+test('given a file of a size that no person writes, then it is not read', () => {
+  expect(read(' '.repeat(300_000))).toMatchObject({ ok: false });
+});
