@@ -1,0 +1,214 @@
+/**
+ * What actions cause: their files written and moved, what would run looked up, the run itself, its verification.
+ *
+ * E1 A run is under way at most as often as its driver declares (P4): what may have begun and has no outcome is asked of
+ *    the driver, and in doubt when that does not know.
+ * E2 With the executor switched off nothing is claimed and nothing begins, also when it was let run in an earlier life.
+ * E3 A node that was told of no runtime folder does nothing about actions of an earlier life: they wait.
+ */
+import { readFileSync, statSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { encodeName } from '../../cells/layout.ts';
+import type { RuntimeLayout } from '../../cells/runtime-layout.ts';
+import type { Moved, MoveInput, PlannedRun, Runnable } from '../../machines/action-context.ts';
+import { RuntimeError } from '../../machines/errors.ts';
+import { asJsonObject, isJsonObject } from '../../machines/json.ts';
+import type { JsonObject } from '../../machines/json.ts';
+import type { ExecutorMode } from '../../machines/remediation.ts';
+import type { EffectRunner } from '../effects.ts';
+import type { Executor, RunOutcome } from '../executor/types.ts';
+import type { SystemLog } from '../system.ts';
+import type { ActionFiles } from './action-files.ts';
+import { moveFile, writePending } from './action-moves.ts';
+
+export interface ActionHost {
+  files: ActionFiles;
+  layout: RuntimeLayout;
+  mode: ExecutorMode;
+  /** Undefined: none is configured. */
+  executor?: Executor | undefined;
+  /** How long a service has to report that it is well, ms. */
+  verifyMs: number;
+  /** Tells people that an action failed; called again after a crash, with the same key. */
+  escalate?: ((about: JsonObject, key: string) => Promise<void>) | undefined;
+  log: SystemLog;
+}
+
+const PLAN_MS = 30_000;
+const LOOK_AGAIN_MS = 2000;
+const MAX_OUTPUT = 4000;
+
+/** E3: those that are parked while no runtime folder is known. */
+export const ACTION_EFFECTS = [
+  'writePending',
+  'moveFile',
+  'planRun',
+  'runAction',
+  'awaitHealthy',
+  'escalate',
+] as const;
+
+export function bindActionEffects(effects: EffectRunner, host: ActionHost): void {
+  const { files, log } = host;
+  effects.register<{ actionId: string; content: JsonObject }>('action', 'writePending', {
+    semantics: 'idempotent',
+    run: async ({ input }) => asJson(await writePending(files, input)),
+  });
+  effects.register<MoveInput>('action', 'moveFile', {
+    semantics: 'idempotent',
+    run: async ({ input, key }) => asJson(await move(host, input, key)),
+  });
+  effects.register<{ run: Runnable }>('action', 'planRun', {
+    semantics: 'pure',
+    run: async ({ input: { run } }) =>
+      asJsonObject({ ...(await plan(host, run).catch(withHint)), verifyMs: host.verifyMs }),
+  });
+  bindRun(effects, host);
+  effects.register<{ run: Runnable; since: number; until: number }>('action', 'awaitHealthy', {
+    semantics: 'pure',
+    run: ({ input, signal }) => awaitHealthy(host, input, signal),
+  });
+  effects.register<{ about: JsonObject }>('action', 'escalate', {
+    semantics: 'idempotent',
+    async run({ input: { about }, key }) {
+      log.warn(about, 'action_failed');
+      await host.escalate?.(about, key);
+      return null;
+    },
+  });
+}
+
+/** What comes of an action is read by people, in its file and elsewhere: what they can do about it belongs to it. */
+function withHint(error: unknown): never {
+  if (!(error instanceof RuntimeError) || error.hint === undefined) throw error;
+  const { message, code, hint } = error;
+  throw new RuntimeError(`${message}. ${hint}`, { code, cause: error });
+}
+
+const asJson = (moved: Moved): JsonObject => asJsonObject(moved);
+
+/** E2. */
+async function move({ files, mode }: ActionHost, input: MoveInput, key: string): Promise<Moved> {
+  if (input.move.kind !== 'claim' || mode === 'on') return moveFile(files, input, key);
+  const { actionId, move: asked } = input;
+  const back = { ...asked, kind: 'rehearse' as const, to: asked.from, set: {} };
+  const entry = { ...asked.entry, to: asked.from, reason: 'the executor was switched off' };
+  const moved = await moveFile(files, { actionId, move: { ...back, entry } }, key);
+  const isClaimed = moved.place?.status === asked.to; // by an earlier life, before it was switched off
+  return isClaimed ? moved : { ...moved, outcome: 'elsewhere' };
+}
+
+/** Throws RuntimeError UNSUPPORTED, NOT_CONFIGURED, INVALID_ARGUMENT when nothing can run it. */
+export async function plan(
+  { executor }: Pick<ActionHost, 'executor'>,
+  run: Runnable,
+): ReturnType<Executor['plan']> {
+  if (executor === undefined)
+    throw new RuntimeError('no executor is configured', {
+      code: 'NOT_CONFIGURED',
+      hint: 'Start the node with `lazarus up --runtime DIR --executor dry-run`, or on.',
+    });
+  const waiting = new AbortController();
+  const timeout = sleep(PLAN_MS, undefined, { signal: waiting.signal, ref: false }).then(() => {
+    throw new RuntimeError(`the driver did not say within ${PLAN_MS / 1000} s how it would run`, {
+      code: 'BUSY',
+      retryable: true,
+    });
+  });
+  try {
+    return await Promise.race([executor.plan(run), timeout]);
+  } finally {
+    timeout.catch(() => undefined); // it is ended here
+    waiting.abort();
+  }
+}
+
+/** E1. */
+function bindRun(effects: EffectRunner, host: ActionHost): void {
+  const { layout, executor, mode } = host;
+  const folderOf = ({ actionId }: Runnable): string => join(layout.output, encodeName(actionId));
+  effects.register<{ run: Runnable; plan: PlannedRun }>('action', 'runAction', {
+    semantics: ({ plan: { semantics } }) => semantics,
+    async run({ input: { run }, key, signal }) {
+      if (mode !== 'on' || executor === undefined)
+        throw new RuntimeError('the executor was switched off before it began', {
+          code: 'CONFLICT',
+        }); // E2
+      const outputFolder = folderOf(run);
+      await mkdir(outputFolder, { recursive: true, mode: 0o700 });
+      return shortened(await executor.run(run, { key, signal, outputFolder }));
+    },
+    async recover({ input: { run }, key, signal }) {
+      if (executor === undefined) return { kind: 'unknown' };
+      const found = await executor.recover(run, { key, outputFolder: folderOf(run), signal });
+      if (found.kind !== 'done' || !isJsonObject(found.output)) return found;
+      return { kind: 'done', output: shortened(found.output as unknown as RunOutcome) };
+    },
+    settledOutput: settledRun,
+  });
+}
+
+/** A person says of a run in doubt that it did its work, also while no runtime folder is known. */
+export function settledRun(): JsonObject {
+  const outcome: RunOutcome = {
+    ok: true,
+    reason: null,
+    exit_code: null,
+    signal: null,
+    stdout: '',
+    stderr: '',
+    started_at: '',
+    finished_at: '',
+  };
+  return asJsonObject(outcome);
+}
+
+/** The whole is in the output folder; this is journaled. */
+function shortened(outcome: RunOutcome): JsonObject {
+  const { stdout, stderr } = outcome;
+  return asJsonObject({
+    ...outcome,
+    stdout: stdout.slice(-MAX_OUTPUT),
+    stderr: stderr.slice(-MAX_OUTPUT),
+  });
+}
+
+/** Resolves when somebody says that the service is well; throws when nobody did until then. */
+async function awaitHealthy(
+  { executor, layout, log }: ActionHost,
+  { run, since, until }: { run: Runnable; since: number; until: number },
+  signal: AbortSignal,
+): Promise<JsonObject> {
+  while (Date.now() < until) {
+    signal.throwIfAborted();
+    try {
+      if ((await executor?.isHealthy(run, signal)) === 'healthy') return { by: 'its driver' };
+    } catch (error) {
+      if (signal.aborted) throw error;
+      log.warn({ actionId: run.actionId, error: String(error) }, 'health not learnt; asked again');
+    }
+    if (isHealthyInWorld(layout.world, run, since)) return { by: 'world/services.json' };
+    await sleep(Math.max(1, Math.min(LOOK_AGAIN_MS, until - Date.now())), undefined, { signal });
+  }
+  throw new RuntimeError(`${run.host}/${run.service} was not seen healthy in time`, {
+    code: 'NOT_FOUND',
+  });
+}
+
+const MAX_WORLD_BYTES = 16 << 20;
+
+/** What the homelab's observer wrote after the run. A file that cannot be read says nothing (P6). */
+function isHealthyInWorld(world: string, { host, service }: Runnable, since: number): boolean {
+  const path = join(world, 'services.json');
+  try {
+    const { mtimeMs, size } = statSync(path);
+    if (mtimeMs <= since || size > MAX_WORLD_BYTES) return false;
+    const services = JSON.parse(readFileSync(path, 'utf8')) as unknown;
+    const entry = isJsonObject(services) ? services[`${host}/${service}`] : undefined;
+    return isJsonObject(entry) && entry['status'] === 'healthy';
+  } catch {
+    return false; // not there, or half a file of somebody who does not write whole ones
+  }
+}
