@@ -17,10 +17,10 @@ COPY bus bus
 COPY actors actors
 COPY cli cli
 COPY examples examples
-RUN install -d -o node -g node /var/missions && ln -s /app/bin/lazarus /usr/local/bin/lazarus
+RUN install -d -o node -g node /var/missions /opt/homelab && ln -s /app/bin/lazarus /usr/local/bin/lazarus
 ENV NODE_ENV=production HOME=/home/node LAZARUS_MISSIONS=/var/missions LAZARUS_HTTP=0.0.0.0:8080
 USER node
-VOLUME ["/var/missions"]
+VOLUME ["/var/missions", "/opt/homelab"]
 EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=5s --retries=3 --start-period=60s \
   CMD ["node", "--eval", "fetch('http://127.0.0.1:8080/healthz').then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]

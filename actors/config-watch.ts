@@ -8,29 +8,28 @@
  * W2 Told once for each content; what is told is whole: the new configuration, or why there is none (P6).
  */
 import { stat } from 'node:fs/promises';
-import type { EffectiveConfig } from '../machines/daemon-config.ts';
 
 const GONE = 'ENOENT';
 
-export interface ConfigWatchOptions {
+export interface ConfigWatchOptions<Config> {
   file: string;
   /** Throws when the file is no good. */
-  load: () => Promise<EffectiveConfig>;
-  onChange: (config: EffectiveConfig) => void;
+  load: () => Promise<Config>;
+  onChange: (config: Config) => void;
   onProblem: (error: unknown) => void;
   /** Default 1000. */
   intervalMs?: number;
 }
 
-export class ConfigWatch {
-  readonly #options: ConfigWatchOptions;
+export class ConfigWatch<Config> {
+  readonly #options: ConfigWatchOptions<Config>;
   #timer: NodeJS.Timeout | undefined;
   /** State of the file that was last told of, and of one that waits for a second look (W1). */
   #told: string;
   #doubtful: string | undefined;
   #looking = false;
 
-  private constructor(options: ConfigWatchOptions, told: string) {
+  private constructor(options: ConfigWatchOptions<Config>, told: string) {
     this.#options = options;
     this.#told = told;
   }
@@ -38,7 +37,7 @@ export class ConfigWatch {
   /**
    * `seen`: the file's state (`stateOf`) before the configuration in force was loaded, so that no change in between is missed.
    */
-  static start(options: ConfigWatchOptions, seen: string): ConfigWatch {
+  static start<Config>(options: ConfigWatchOptions<Config>, seen: string): ConfigWatch<Config> {
     const watch = new ConfigWatch(options, seen);
     watch.#timer = setInterval(() => void watch.#look(), options.intervalMs ?? 1000).unref();
     return watch;

@@ -9,6 +9,7 @@ import { refuseDeep } from '../machines/input-depth.ts';
 import { isJsonObject } from '../machines/json.ts';
 import type { JsonValue } from '../machines/json.ts';
 import type { MissionNode } from './node.ts';
+import { actionReadingVerbs, actionVerbs } from './verbs/actions.ts';
 import { addingVerbs } from './verbs/additions.ts';
 import { namesIn, schemaProblems } from './schema-check.ts';
 import { configVerbs } from './verbs/configuring.ts';
@@ -19,6 +20,7 @@ import { healthVerbs } from './verbs/health.ts';
 import { nearNames } from './verbs/ids.ts';
 import { logVerbs } from './verbs/logs.ts';
 import { moveVerbs } from './verbs/moves.ts';
+import { planningReadingVerbs, planningVerbs } from './verbs/planning.ts';
 import { readingVerbs } from './verbs/reading.ts';
 import { agentVerbs } from './verbs/agents.ts';
 import { requestVerbs } from './verbs/requests.ts';
@@ -40,6 +42,10 @@ export const VERBS: readonly Verb[] = [
   ...revivalVerbs,
   ...doubtVerbs,
   ...healthVerbs,
+  ...planningReadingVerbs,
+  ...planningVerbs,
+  ...actionReadingVerbs,
+  ...actionVerbs,
   injectVerb,
   injectableVerb,
 ];
@@ -94,6 +100,10 @@ export function readerOf(node: MissionNode): MissionReader {
         throw error;
       }
     },
+    addresses: (prefix) =>
+      [...node.kernel.system.actors.values()]
+        .filter(({ address, isShown }) => isShown && address.startsWith(prefix))
+        .map(({ address }) => address),
     actor(address) {
       const { system } = node.kernel;
       try {

@@ -100,6 +100,25 @@ export class EffectRunner {
     this.#definitions.set(`${machine}.${src}`, definition as unknown as EffectDefinition);
   }
 
+  /**
+   * Nobody is there to do these: what is asked for waits, neither done nor given up, for a life of the node that binds them.
+   * `settledOutput` as in a definition.
+   */
+  park(machine: string, sources: readonly string[], settledOutput?: () => JsonValue): void {
+    const run = ({ signal }: EffectContext): Promise<JsonValue> =>
+      new Promise((_resolve, reject) => {
+        const end = (): void => reject(signal.reason as Error);
+        if (signal.aborted) end();
+        else signal.addEventListener('abort', end, { once: true });
+      });
+    for (const src of sources)
+      this.register(machine, src, {
+        semantics: 'pure',
+        run,
+        ...(settledOutput && { settledOutput }),
+      });
+  }
+
   /** From now on nothing is started; intents stay in the journal for the next life. */
   suspend(): void {
     this.#suspended = true;

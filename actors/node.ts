@@ -45,6 +45,7 @@ import { bindLazarusEffects } from './lazarus.actor.ts';
 import { LiveWorkers } from './live-workers.ts';
 import { Mendings } from './mendings.ts';
 import { MissionLog } from './mission-log.ts';
+import { ACTION_EFFECTS, settledRun } from './actions/action.actor.ts';
 import { reportFailures } from './failure-reports.ts';
 import { RevivalDoor } from './revival-door.ts';
 import { RevivalFiles } from './revival-files.ts';
@@ -92,6 +93,8 @@ export interface OpenDoor {
   parts?: () => JsonObject;
   /** What `/metrics` shows of it beside the numbers of `parts` (part-metrics.ts). */
   metrics?: () => MetricFamily[];
+  /** The node accepts work. `scanned`: all missions that were in the folder at the start are known. */
+  begin?: (scanned: Promise<void>) => void;
   close(): Promise<void>;
 }
 
@@ -299,7 +302,10 @@ export class MissionNode {
     const { system } = this.kernel;
     return buildStatus(
       {
-        addresses: () => [...system.actors.values()].filter((a) => a.isShown).map((a) => a.address),
+        addresses: () =>
+          [...system.actors.values()]
+            .filter((a) => a.isShown && (a.hold !== undefined || !isOneOfMany(a.address)))
+            .map((a) => a.address),
         context: (address) => {
           try {
             const { snapshot } = system.read(address);
@@ -308,6 +314,7 @@ export class MissionNode {
             return { held: error instanceof Error ? error.message : String(error) };
           }
         },
+        heldReason: (address) => heldReason(system, address),
         pidOf: (cellId, agentId) => this.workers.pidOf(cellId, agentId),
         healthOf: (cellId, agentId) => this.health.statusOf(cellId, agentId),
         complaintOf: (cellId, agentId) =>
@@ -373,6 +380,11 @@ export class MissionNode {
     return this.#config.view();
   }
 
+  /** Control groups, where this host gives them. */
+  get cgroups(): Cgroups | null {
+    return this.#cgroups;
+  }
+
   /** There is a model that can be asked: tasks without steps can be done from now on. It does not go back while running. */
   foundModels(): void {
     if (this.#config.hasModels) return;
@@ -433,6 +445,7 @@ export class MissionNode {
     this.#scanned = this.door.scanAll().catch((error: unknown) => {
       this.#options.log.error({ error: String(error) }, 'first scan failed; the rescan goes on');
     });
+    for (const door of this.#doors) door.begin?.(this.#scanned);
     void this.health.begin(this.#scanned);
   }
 
@@ -445,7 +458,9 @@ export class MissionNode {
     await this.#scanned;
     await this.#daemonPolicies.stop();
     system.effects.suspend();
-    await system.effects.drained('runStep', this.moves.drainMs);
+    await Promise.all(
+      ['runStep', 'runAction'].map((src) => system.effects.drained(src, this.moves.drainMs)),
+    );
     await system.effects.close();
     await this.#pool.close();
     this.#cgroups?.close();
@@ -494,6 +509,8 @@ export class MissionNode {
       release: ({ cellId, agentId }) => system.release(agentAddress(cellId, agentId)),
       rollBack: (agent) => rollBackAgent(system, this.#store, agent),
     });
+    effects.park('incident', ['diagnose', 'writeEvent']);
+    effects.park('action', ACTION_EFFECTS, settledRun);
     reportFailures(system, log);
   }
 
@@ -576,12 +593,21 @@ export class MissionNode {
   }
 }
 
+/** The status tells of them as a whole, by the doors' own parts; thousands need not be looked at for it. */
+const isOneOfMany = (address: string): boolean => /^system\/(action|planner)\/./.test(address);
+
 /** For `fsck`, which cannot know it from the files. More than these are no help to anybody (P8). */
 function heldActors({ actors }: ActorSystem): { address: string; code: string; reason: string }[] {
   const held: { address: string; code: string; reason: string }[] = [];
   for (const { address, hold } of actors.values())
     if (hold && held.length < MAX_HELD) held.push({ address, ...hold });
   return held;
+}
+
+/** As far as it is known: nobody is woken or read for it. */
+function heldReason({ actors }: ActorSystem, address: string): string | null {
+  const actor = actors.get(address);
+  return actor?.hold && !actor.resident && !actor.frozen ? actor.heldError().message : null;
 }
 
 async function endEarlierLife(

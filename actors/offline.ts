@@ -135,6 +135,10 @@ class OfflineMissions implements MissionReader {
     return this.#fresh.get(cellId);
   }
 
+  addresses(prefix: string): string[] {
+    return [...this.#contexts.keys()].filter((address) => address.startsWith(prefix));
+  }
+
   actor(address: string): ActorView | { held: string } | undefined {
     const state = this.#one(address);
     if (state) {

@@ -25,12 +25,18 @@ const COUNTERS: readonly Row[] = [
   ['redis.dropped', 'lazarus_redis_dropped_total', 'Messages from Redis known to be lost.'],
   ['redis.gaps', 'lazarus_redis_gaps_total', 'Times that messages may have been lost.'],
   ['redis.duplicates', 'lazarus_redis_duplicates_total', 'Messages that had come before.'],
+  ['planner.events', 'lazarus_planner_events_total', 'Events that the planner looked into.'],
+  ['planner.benign', 'lazarus_planner_benign_total', 'Events that tell of nothing wrong.'],
+  ['planner.refused', 'lazarus_planner_refused_total', 'Events for which there was no room.'],
 ];
 
 const GAUGES: readonly Row[] = [
   ['nats.outbox.behind', 'lazarus_outbox_behind_records', 'Durable records not yet on the bus.'],
   ['redis.channels.waiting', 'lazarus_redis_waiting_messages', 'Heard and not yet durable.'],
   ['redis.channels.waiting_bytes', 'lazarus_redis_waiting_bytes', 'Size of these.'],
+  ['planner.incidents', 'lazarus_incidents', 'Services that the planner knows of.'],
+  ['planner.diagnosing', 'lazarus_incidents_diagnosing', 'Those a model is asked about.'],
+  ['planner.cooling', 'lazarus_incidents_cooling', 'Those that get no other proposal for a while.'],
   ['inspector.watchers', 'lazarus_inspector_watchers', 'Who watches the actors live.'],
 ];
 
@@ -42,6 +48,7 @@ export function partMetrics(parts: JsonObject): MetricFamily[] {
     });
   return [
     gauge('lazarus_part_up', 'Parts that are not off, by name: 1 up, 0 down.', states(parts)),
+    ...actionCounts(parts),
     ...found(COUNTERS, counter),
     ...found(GAUGES, gauge),
   ];
@@ -53,6 +60,15 @@ function states(parts: JsonObject): Sample[] {
     if (typeof state !== 'string' || state === 'off') return [];
     return [{ labels: { part }, value: state === 'up' ? 1 : 0 }];
   });
+}
+
+function actionCounts(parts: JsonObject): MetricFamily[] {
+  const counts = at(parts, 'actions.counts');
+  if (!isJsonObject(counts)) return [];
+  const samples = Object.entries(counts).flatMap(([status, value]) =>
+    typeof value === 'number' ? [{ labels: { status }, value }] : [],
+  );
+  return [gauge('lazarus_actions', 'Actions by the folder in which their files stand.', samples)];
 }
 
 function at(value: JsonValue | undefined, place: string): JsonValue | undefined {

@@ -1,8 +1,13 @@
 /** The machines this build runs, each in every version a checkpoint may still name. */
+import { actionMachine } from '../machines/action.machine.ts';
 import { agentMachine } from '../machines/agent.machine.ts';
 import { bridgeMachine } from '../machines/bridge.machine.ts';
 import { cellMachine } from '../machines/cell.machine.ts';
+import { gateMachine } from '../machines/gate.machine.ts';
+import { incidentMachine } from '../machines/incident.machine.ts';
 import { lazarusMachine } from '../machines/lazarus.machine.ts';
+import { llmMachine } from '../machines/llm.machine.ts';
+import { plannerMachine } from '../machines/planner.machine.ts';
 import { MachineRegistry } from './logic.ts';
 
 export function machineRegistry(): MachineRegistry {
@@ -10,5 +15,10 @@ export function machineRegistry(): MachineRegistry {
     .register({ machine: cellMachine })
     .register({ machine: agentMachine })
     .register({ machine: lazarusMachine })
-    .register({ machine: bridgeMachine });
+    .register({ machine: bridgeMachine })
+    .register({ machine: llmMachine })
+    .register({ machine: plannerMachine })
+    .register({ machine: incidentMachine })
+    .register({ machine: actionMachine })
+    .register({ machine: gateMachine });
 }

@@ -29,6 +29,8 @@ export interface StateSource {
   addresses(): Iterable<string>;
   /** The committed context; or why the actor is held. */
   context(address: string): { context: unknown; state?: unknown } | { held: string };
+  /** Why the actor is held, of those whose state is not shown here; absent: `context` says so. There may be thousands. */
+  heldReason?(address: string): string | null;
   /** A live worker's pid, when this process has one. */
   pidOf(cellId: string, agentId: string): number | null;
   /** By its heartbeats; absent: nobody listens. */
@@ -132,7 +134,10 @@ export function buildStatus(source: StateSource, node: NodeInfo): StatusView {
     const isCell = kind === 'cell' && second === undefined && first !== SYSTEM_CELL_ID;
     const isLazarus = kind === 'system' && first === 'lazarus';
     if (!isCell && !isLazarus && kind === 'cell') continue;
-    const found = source.context(address);
+    const found =
+      isCell || isLazarus || !source.heldReason
+        ? source.context(address)
+        : unlessHeld(source.heldReason(address));
     if ('held' in found) held.push({ what: address, reason: found.held });
     else if (isCell) contexts.set(first, found.context as CellContext);
     else if (isLazarus) {
@@ -165,6 +170,9 @@ export function buildStatus(source: StateSource, node: NodeInfo): StatusView {
     in_doubt: source.inDoubt().map(doubtView),
   };
 }
+
+const unlessHeld = (reason: string | null): ReturnType<StateSource['context']> =>
+  reason === null ? { context: null } : { held: reason };
 
 /** Cells whose own actor is held: they are here, and nobody knows more. */
 const heldCells = (held: readonly { what: string }[]): string[] =>
@@ -236,6 +244,7 @@ function cellView(
 }
 
 function doubtView({ key, address, input, since }: DoubtfulEffect): DoubtView {
+  if (address.startsWith('system/action/')) return actionInDoubt({ key, input, since });
   const [, cellId = '', , agentId = ''] = address.split('/');
   const { taskId = '', step } = input as { taskId?: string; step?: { name: string } };
   return {
@@ -244,6 +253,20 @@ function doubtView({ key, address, input, since }: DoubtfulEffect): DoubtView {
     agent_id: agentId,
     task_id: taskId,
     step: step?.name ?? '',
+    since: new Date(since).toISOString(),
+    choices: ['done', 'retry', 'fail'],
+  };
+}
+
+/** `lazarus doubt done action/<id>` names it, and the bare id too. */
+function actionInDoubt({ key, input, since }: Pick<DoubtfulEffect, 'key' | 'input' | 'since'>) {
+  const { run } = input as { run?: { actionId: string; type: string } };
+  return {
+    key,
+    cell_id: 'action',
+    agent_id: '',
+    task_id: run?.actionId ?? '',
+    step: run?.type ?? '',
     since: new Date(since).toISOString(),
     choices: ['done', 'retry', 'fail'],
   };

@@ -30,6 +30,8 @@ const ROWS = [
   'bus',
   'redis-to-nats',
   'redis-bridge',
+  'llm-router',
+  'planner',
   'many-cells', // last: the disk has long to do with what it makes
 ];
 /** A row that takes longer hangs. */

@@ -29,6 +29,7 @@ const PAGE = { limit: 100 };
 const CELL = { cell_id: 'cell' };
 const TASK_IN_DOUBT = { task_id: 'doubt' };
 const REVIVAL = { revival_id: 'revival' };
+const ACTION = { action_id: 'id' };
 
 const PLANS: readonly ToolPlan[] = [
   {
@@ -135,6 +136,25 @@ const PLANS: readonly ToolPlan[] = [
     title: 'Settle a step in doubt: failed',
     fields: TASK_IN_DOUBT,
   },
+  {
+    name: 'list_actions',
+    verb: 'actions.list',
+    title: 'List actions',
+    description:
+      'Actions on the homelab: what is proposed, what is approved and waits (and for what), what runs, what ended lately.',
+    defaults: PAGE,
+  },
+  { name: 'get_action', verb: 'actions.show', title: 'Show an action', fields: ACTION },
+  {
+    name: 'approve_action',
+    verb: 'actions.approve',
+    title: 'Approve an action',
+    fields: ACTION,
+    required: ['sha256'],
+  },
+  { name: 'reject_action', verb: 'actions.reject', title: 'Reject an action', fields: ACTION },
+  { name: 'freeze', verb: 'freeze', title: 'Let no action run' },
+  { name: 'unfreeze', verb: 'unfreeze', title: 'Let approved actions run again' },
 ];
 
 /** A tool that is there, and the verb behind it. */

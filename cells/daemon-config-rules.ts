@@ -1,8 +1,16 @@
 /** What a JSON Schema cannot say of the daemon's configuration in words that people can act on. */
 import { DEFAULT_POLICIES } from '../machines/mission.ts';
-import { LOG_LEVELS, httpAddress, isAtTop, isNatsPlace } from '../machines/daemon-config.ts';
+import {
+  LOG_LEVELS,
+  hostName,
+  httpAddress,
+  isAtTop,
+  isNatsPlace,
+  PATH_KEYS,
+} from '../machines/daemon-config.ts';
 import { isJsonObject } from '../machines/json.ts';
 import type { JsonObject, JsonValue } from '../machines/json.ts';
+import { isApiUrl, MODEL_VARIABLE, ollamaUrl } from '../machines/llm-config.ts';
 import { redisPlace } from '../machines/redis-url.ts';
 import type { Finding } from './explain.ts';
 import { describe, toPointer } from './parse-json.ts';
@@ -14,10 +22,12 @@ export function ruleProblems(content: JsonObject): Finding[] {
     ...contradictions(content),
     ...levelProblem(content['log_level']),
     ...httpProblem(content['http']),
+    ...hostProblems(content['http_allowed_hosts']),
     ...natsProblem(content['nats']),
     ...redisProblem(content['redis_url']),
-    ...pathProblem(content['missions_path']),
+    ...PATH_KEYS.flatMap((key) => pathProblem(key, content[key])),
     ...gatewayProblems(content['gateways']),
+    ...llmProblems(content['llm']),
   ];
 }
 
@@ -70,6 +80,20 @@ function httpProblem(http: JsonValue | undefined): Finding[] {
   ];
 }
 
+function hostProblems(hosts: JsonValue | undefined): Finding[] {
+  if (!Array.isArray(hosts)) return [];
+  return hosts.flatMap((host, index) => {
+    if (typeof host !== 'string' || host === '' || hostName(host) !== undefined) return [];
+    return [
+      {
+        pointer: `/http_allowed_hosts/${index}`,
+        message: `${describe(host)} is neither a host name nor an address`,
+        fix: 'Write it alone, without scheme, port and wildcards: "lazarus", "nas.lan", "192.168.1.5".',
+      },
+    ];
+  });
+}
+
 function natsProblem(nats: JsonValue | undefined): Finding[] {
   if (typeof nats !== 'string' || isNatsPlace(nats)) return [];
   return [
@@ -93,12 +117,13 @@ function redisProblem(url: JsonValue | undefined): Finding[] {
 }
 
 /** A daemon is started from anywhere, so a relative path would name another folder each time. */
-function pathProblem(path: JsonValue | undefined): Finding[] {
+function pathProblem(key: string, path: JsonValue | undefined): Finding[] {
   if (typeof path !== 'string' || path.startsWith('/') || /^~(\/|$)/.test(path)) return [];
+  if (key === 'runtime_path' && path === 'off') return [];
   return [
     {
-      pointer: '/missions_path',
-      message: `missions_path is ${describe(path)}; it must be absolute`,
+      pointer: `/${key}`,
+      message: `${key} is ${describe(path)}; it must be absolute`,
       fix: 'Begin it with / or ~/.',
     },
   ];
@@ -113,6 +138,37 @@ function gatewayProblems(gateways: JsonValue | undefined): Finding[] {
     const message = `the URL of gateway '${name.slice(0, 60)}' is none of http:// or https://`;
     return [{ pointer, message, fix: 'Write for example "http://127.0.0.1:8080".' }];
   });
+}
+
+/** Addresses are not quoted: they may hold a password, which has no place in them. */
+function llmProblems(llm: JsonValue | undefined): Finding[] {
+  if (!isJsonObject(llm)) return [];
+  const { chain, ollama, anthropic } = llm;
+  const found: Finding[] = [];
+  const host = isJsonObject(ollama) ? ollama['host'] : undefined;
+  if (typeof host === 'string' && ollamaUrl(host) === undefined)
+    found.push({
+      pointer: '/llm/ollama/host',
+      message: 'host must be the address of an Ollama server, without a password',
+      fix: 'Write for example "http://127.0.0.1:11434".',
+    });
+  const base = isJsonObject(anthropic) ? anthropic['base_url'] : undefined;
+  if (typeof base === 'string' && !isApiUrl(base))
+    found.push({
+      pointer: '/llm/anthropic/base_url',
+      message: 'base_url must be an http:// or https:// URL, without a password',
+      fix: 'Write for example "https://api.anthropic.com".',
+    });
+  for (const [index, entry] of (Array.isArray(chain) ? chain : []).entries()) {
+    const model = isJsonObject(entry) ? entry['model'] : undefined;
+    if (typeof model === 'string' && model.replace(MODEL_VARIABLE, '').includes('${'))
+      found.push({
+        pointer: `/llm/chain/${index}/model`,
+        message: `${describe(model)} names a variable other than ${MODEL_VARIABLE}`,
+        fix: 'Write the model itself.',
+      });
+  }
+  return found;
 }
 
 function isWebUrl(text: string): boolean {

@@ -10,7 +10,7 @@
 import { statSync } from 'node:fs';
 import type { Stats } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import { mergeConfig, settingsOf } from '../machines/daemon-config.ts';
+import { mergeConfig, PATH_KEYS, settingsOf } from '../machines/daemon-config.ts';
 import type { ConfigKey, ConfigLayer, EffectiveConfig, Origin } from '../machines/daemon-config.ts';
 import { RuntimeError } from '../machines/errors.ts';
 import type { JsonObject, JsonValue } from '../machines/json.ts';
@@ -30,9 +30,15 @@ export const VARIABLES: Readonly<Partial<Record<ConfigKey, string>>> = {
   log_level: 'LAZARUS_LOG_LEVEL',
   standby_workers: 'LAZARUS_STANDBY_WORKERS',
   http: 'LAZARUS_HTTP',
+  http_allowed_hosts: 'LAZARUS_HTTP_ALLOWED_HOSTS',
   inspector: 'LAZARUS_INSPECTOR',
   nats: 'NATS_URL',
   redis_url: 'REDIS_URL',
+  runtime_path: 'RUNTIME_PATH',
+  inventory_path: 'INVENTORY_PATH',
+  executor: 'LAZARUS_EXECUTOR',
+  node_name: 'NODE_NAME',
+  cooldown: 'COOLDOWN_SECONDS',
   remote_commands: 'LAZARUS_REMOTE_COMMANDS',
   mcp_approvals: 'LAZARUS_MCP_APPROVALS',
   ask_expires: 'LAZARUS_ASK_EXPIRES',
@@ -78,7 +84,7 @@ async function readLayer({ file, named }: ConfigPlace): Promise<ConfigLayer> {
   const layer: ConfigLayer = {};
   for (const { key, pointer, value } of settingsOf(parsed.value)) {
     const origin: Origin = { from: 'file', file, line: lineOfPointer(parsed.text, pointer) };
-    const isPath = key === 'missions_path' && typeof value === 'string';
+    const isPath = PATH_KEYS.includes(key) && typeof value === 'string';
     layer[key] = { value: isPath ? fromHome(value) : value, origin };
   }
   return layer;
@@ -115,12 +121,16 @@ interface TextSetting {
   origin: Origin & { name: string };
 }
 
-/** Variables and options are texts: what is a number or a truth in the file is read as one. */
+/** Variables and options are texts: what is a number, a truth or a list in the file is read as one. */
 function textSetting(key: ConfigKey, text: string, origin: Origin & { name: string }): TextSetting {
+  if (key === 'http_allowed_hosts')
+    return { key, text, value: text.split(',').map((host) => host.trim()), origin };
   const isNumber = /^-?\d+(\.\d+)?$/.test(text);
   const isTruth = text === 'true' || text === 'false';
   const value = isNumber ? Number(text) : isTruth ? text === 'true' : text;
-  return { key, text, value: key === 'missions_path' ? resolve(text) : value, origin };
+  if (key === 'node_name') return { key, text, value: text, origin };
+  const isPath = PATH_KEYS.includes(key) && text !== 'off';
+  return { key, text, value: isPath ? resolve(text) : value, origin };
 }
 
 async function checkedTexts(settings: readonly TextSetting[]): Promise<ConfigLayer> {

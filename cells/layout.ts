@@ -32,6 +32,8 @@ export interface MissionsLayout {
   nats: string;
   /** How far the journal is on the bus. */
   outbox: string;
+  /** How far events were taken from the bus, and which wait. */
+  injected: string;
   /** The health report of the last poll. */
   health: string;
   /** Ids that registered themselves by a heartbeat. */
@@ -56,6 +58,7 @@ export function missionsLayout(missionsDir: string): MissionsLayout {
     httpToken: join(own, 'http-token'),
     nats: join(own, 'nats'),
     outbox: join(own, 'outbox.json'),
+    injected: join(own, 'injected.json'),
     health: join(own, 'health.json'),
     guests: join(own, 'guests.json'),
     index: join(own, 'index.json'),

@@ -15,7 +15,8 @@ import { MAX_PROBLEMS, lineOfPointer, toPointer } from './parse-json.ts';
 import type { Problem } from './parse-json.ts';
 import { parseCpu, parseSize } from './units.ts';
 
-export type SchemaKind = FileKind | 'cell-drop' | 'owner' | 'checkpoint' | 'daemon-config';
+export type SchemaKind =
+  FileKind | 'cell-drop' | 'owner' | 'checkpoint' | 'daemon-config' | 'executor' | 'policy';
 
 export type Validated =
   { ok: true; value: JsonObject } | { ok: false; path: string; problems: Problem[] };
@@ -32,6 +33,8 @@ const FILES: readonly (SchemaKind | 'common')[] = [
   'owner',
   'checkpoint',
   'daemon-config',
+  'executor',
+  'policy',
 ];
 
 /** Where the schemas' ids begin; editors may use the ids or the files in cells/schemas/. */

@@ -6,7 +6,7 @@ import { configPlace } from '../cells/config-place.ts';
 import type { ConfigPlace } from '../cells/config-place.ts';
 import { loadConfig, othersMayWrite } from '../cells/daemon-config.ts';
 import type { ConfigOptions } from '../cells/daemon-config.ts';
-import { LOG_LEVELS } from '../machines/daemon-config.ts';
+import { HOMELAB_RUNTIME, LOG_LEVELS } from '../machines/daemon-config.ts';
 import type { EffectiveConfig } from '../machines/daemon-config.ts';
 import { RuntimeError, toPlainError } from '../machines/errors.ts';
 import type { JsonObject } from '../machines/json.ts';
@@ -18,9 +18,13 @@ export interface ConfigFlags {
   config?: string;
   missions?: string;
   http?: string;
+  httpAllowedHosts?: string;
   inspector?: string;
   nats?: string;
   redis?: string;
+  runtime?: string | true;
+  inventory?: string;
+  executor?: string;
   logLevel?: string;
 }
 
@@ -35,9 +39,20 @@ export function configSource(flags: ConfigFlags): ConfigSource {
   const options: ConfigOptions = {
     ...(flags.missions && { missions_path: { value: flags.missions, option: '--missions' } }),
     ...(flags.http && { http: { value: flags.http, option: '--http' } }),
+    ...(flags.httpAllowedHosts && {
+      http_allowed_hosts: { value: flags.httpAllowedHosts, option: '--http-allowed-hosts' },
+    }),
     ...(flags.inspector && { inspector: { value: flags.inspector, option: '--inspector' } }),
     ...(flags.nats && { nats: { value: flags.nats, option: '--nats' } }),
     ...(flags.redis && { redis_url: { value: flags.redis, option: '--redis' } }),
+    ...(flags.runtime && {
+      runtime_path: {
+        value: flags.runtime === true ? HOMELAB_RUNTIME : flags.runtime,
+        option: '--runtime',
+      },
+    }),
+    ...(flags.inventory && { inventory_path: { value: flags.inventory, option: '--inventory' } }),
+    ...(flags.executor && { executor: { value: flags.executor, option: '--executor' } }),
     ...(flags.logLevel && { log_level: { value: flags.logLevel, option: '--log-level' } }),
   };
   return { place, load: () => loadConfig(place, process.env, options) };
@@ -85,7 +100,7 @@ export function followConfig(
   log: Log,
   { place, load }: ConfigSource,
   seen: string,
-): ConfigWatch | undefined {
+): ConfigWatch<EffectiveConfig> | undefined {
   const { file } = place;
   if (file === null) return undefined;
   const loose = othersMayWrite(file);

@@ -1,9 +1,12 @@
 /**
  * Logs: `up` writes JSON lines to standard output, or a readable form when that is a terminal; every other verb writes to
- * standard error, so that standard output holds its result alone. What looks like a secret is not written.
+ * standard error, so that standard output holds its result alone. What looks like a secret is not written; what cannot be seen,
+ * or turns around what stands beside it, is written as `\uXXXX`.
  */
+import { Writable } from 'node:stream';
 import { pino } from 'pino';
 import type { DestinationStream, Logger } from 'pino';
+import { escapeUnseen } from '../machines/plain-text.ts';
 
 export type Log = Logger;
 
@@ -17,6 +20,7 @@ const options = (level: string) => ({
   timestamp: pino.stdTimeFunctions.isoTime,
   formatters: { level: (label: string) => ({ level: label }) },
   redact: { paths: SECRETS.flatMap((name) => [name, `*.${name}`]), censor: '[redacted]' },
+  hooks: { streamWrite: escapeUnseen },
 });
 
 export async function stdoutLog(level: string, { json = false } = {}): Promise<Log> {
@@ -28,15 +32,31 @@ export async function stdoutLog(level: string, { json = false } = {}): Promise<L
       sync: true,
       translateTime: 'SYS:HH:MM:ss',
       ignore: 'pid,hostname',
+      destination: seen(),
     });
     return pino(options(level), survives(stream));
   }
   return pino(options(level), survives(pino.destination({ dest: 1, sync: true })));
 }
 
-export function stderrLog(level: string): Log {
-  return pino(options(level), survives(pino.destination({ dest: 2, sync: true })));
+export function stderrLog(
+  level: string,
+  to: DestinationStream = pino.destination({ dest: 2, sync: true }),
+): Log {
+  return pino(options(level), survives(to));
 }
+
+/** Standard output. The readable form is made of values, which are no JSON any more. */
+const seen = (): Writable => {
+  survives(process.stdout);
+  return new Writable({
+    decodeStrings: false,
+    write(text, _encoding, done) {
+      process.stdout.write(escapeUnseen(String(text)));
+      done();
+    },
+  });
+};
 
 /** A runtime does not end because nobody reads its log any more (`lazarus up | head`). */
 function survives<T extends DestinationStream>(stream: T): T {

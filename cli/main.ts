@@ -45,6 +45,26 @@ const ENTRIES: Record<string, Entry> = {
     summary: 'Failed agents: what Lazarus does about them, what it asks you.',
     load: () => import('./revivals.ts'),
   },
+  incidents: {
+    summary: 'What is wrong in the homelab, and what is done about it.',
+    load: () => import('./incidents.ts'),
+  },
+  cooldowns: {
+    summary: 'Services that get no new proposal for a while: list them, end one.',
+    load: () => import('./cooldowns.ts'),
+  },
+  actions: {
+    summary: 'Actions on the homelab: look at them, approve, reject, cancel.',
+    load: () => import('./actions.ts'),
+  },
+  freeze: {
+    summary: 'Let no action run until it is ended.',
+    load: () => import('./freeze.ts'),
+  },
+  unfreeze: {
+    summary: 'End a freeze: approved actions may run again.',
+    load: async () => ({ command: (await import('./freeze.ts')).unfreezeCommand }),
+  },
   inject: {
     summary: 'Send an event to a mission or an agent; list what may be sent.',
     load: () => import('./inject.ts'),
@@ -124,9 +144,16 @@ function throwInsteadOfExit(command: Command): void {
 function misuse(error: CommanderError, argv: readonly string[]): RuntimeError {
   const message = error.message.replace(/^error: /, '').replaceAll('\n', ' ');
   const words = argv.filter((word) => /^[a-z]+$/.test(word));
-  const isFamily = ['cell', 'agent', 'task', 'doubt', 'revivals', 'config'].includes(
-    words[0] ?? '',
-  );
+  const isFamily = [
+    'cell',
+    'agent',
+    'task',
+    'doubt',
+    'revivals',
+    'cooldowns',
+    'config',
+    'actions',
+  ].includes(words[0] ?? '');
   const depth = isFamily && error.code !== 'commander.unknownCommand' ? 2 : 1;
   const known = words[0] !== undefined && Object.hasOwn(ENTRIES, words[0]);
   const verb = known ? ` ${words.slice(0, depth).join(' ')}` : '';

@@ -2,6 +2,7 @@
 import { stripVTControlCharacters } from 'node:util';
 import { RuntimeError } from '../machines/errors.ts';
 import type { JsonValue } from '../machines/json.ts';
+import { escapeUnseen } from '../machines/plain-text.ts';
 
 /** Exit statuses: done, failed, usage or invalid input. */
 export const DONE = 0;
@@ -15,7 +16,7 @@ export interface Flags {
 
 /** One JSON document, or lines for people. */
 export function show(flags: Flags, result: JsonValue, lines: () => string[]): void {
-  if (flags.json) return print(JSON.stringify(result, null, 2));
+  if (flags.json) return print(escapeUnseen(JSON.stringify(result, null, 2)));
   for (const line of lines()) print(line);
 }
 
@@ -62,8 +63,12 @@ const HINTS: Record<string, string> = {
   EROFS: 'Name a folder that can be written to with --missions.',
 };
 
-/** Names and messages come from files that anyone may write: nothing of them may steer a terminal. */
+/**
+ * Names and messages come from files that anyone may write: nothing of them may steer a terminal, or hide or turn around what
+ * stands beside it.
+ */
 export function printable(text: string): string {
   // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
-  return stripVTControlCharacters(text).replace(/[\0-\x08\x0b-\x1f\x7f-\x9f]/g, '\u{fffd}');
+  const plain = stripVTControlCharacters(text).replace(/[\0-\x08\x0b-\x1f\x7f-\x9f]/g, '\u{fffd}');
+  return escapeUnseen(plain);
 }

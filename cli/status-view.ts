@@ -98,6 +98,7 @@ function waitingLines(view: StatusView): string[] {
           `lazarus task retry ${nameOfMember(view, 'tasks', cell.cell_id, task.task_id)}`,
         ]),
     ),
+    ...actionRows(view),
     ...view.held.map(({ what, reason }) => [
       paint('red', 'held'),
       `${brief(what, 60)}: ${brief(reason, 160)}`,
@@ -112,6 +113,19 @@ function waitingLines(view: StatusView): string[] {
       ? [`  and ${rows.length - MAX_ROWS} more: \`lazarus status --json\``]
       : []),
   ];
+}
+
+/** Actions that a person is asked about. */
+function actionRows({ parts }: StatusView): string[][] {
+  const { waiting } = isJsonObject(parts['actions']) ? parts['actions'] : {};
+  return (Array.isArray(waiting) ? waiting : []).filter(isJsonObject).flatMap((one) => {
+    const { action_id: id, status, description, reason } = one;
+    if (typeof id !== 'string' || (status !== 'pending' && status !== 'held')) return [];
+    const why = status === 'held' || description === '' ? reason : description;
+    const text = `${brief(id, 60)}: ${brief(typeof why === 'string' ? why : '', 120)}`;
+    const paints = status === 'held' ? 'red' : 'yellow';
+    return [[paint(paints, 'action'), text, `lazarus actions show ${id}`]];
+  });
 }
 
 /** What Lazarus is at, what comes next and when; it needs nobody. */

@@ -7,11 +7,13 @@ import { controlSocketPath } from '../bus/control-socket.ts';
 import { openControlDoor } from '../actors/control-door.ts';
 import { openHttpDoor } from '../actors/http-door.ts';
 import type { HttpDoor } from '../actors/http-door.ts';
+import { openModelDoor } from '../actors/model-door.ts';
 import { openNatsDoor } from '../actors/nats-door.ts';
 import { openInspectorDoor } from '../actors/inspector-door.ts';
 import { describeEvent } from '../actors/mission-log.ts';
 import { MissionNode } from '../actors/node.ts';
 import type { OpenDoor } from '../actors/node.ts';
+import { unsubscribePlanner } from '../actors/planner/bridge-subscription.ts';
 import { missionsLayout } from '../cells/layout.ts';
 import { httpAddress, isAskedFor } from '../machines/daemon-config.ts';
 import type { EffectiveConfig } from '../machines/daemon-config.ts';
@@ -41,9 +43,13 @@ export function command(): Command {
   )
     .option(...CONFIG_OPTION)
     .option('--http <address>', 'HOST:PORT of the HTTP gateway, or off (default: 127.0.0.1:8080)')
+    .option('--http-allowed-hosts <names>', 'by which others may call it, separated by commas')
     .option('--inspector <who>', 'who may watch: on (this machine), off, network (default: on)')
     .option('--redis <url>', 'Redis server that is bridged to, or off (default: off)')
     .option('--nats <place>', 'embedded, off, or the URL of a server (default: embedded)')
+    .option('--runtime [dir]', 'folder shared with the homelab (default: off; alone: /opt/homelab)')
+    .option('--inventory <dir>', 'what should run where (default: inventory in the runtime folder)')
+    .option('--executor <mode>', 'approved actions: on, dry-run or off (default: off)')
     .option('--log-level <level>', `one of ${LEVEL_NAMES} (default: info)`);
   return act<ConfigFlags>(up, async (_args, flags) => {
     const source = configSource(flags);
@@ -129,13 +135,24 @@ async function openDoors(
       doors.push(http);
     }
     doors.push(openInspectorDoor(node, { mode: config.values.inspector, http, log }));
-    const { redis_url: redisUrl } = config.values;
-    if (redisUrl !== 'off') {
-      const { openRedisDoor } = await import('../actors/redis-door.ts'); // most nodes need none of it
-      doors.push(await openRedisDoor(node, { url: redisUrl, log }));
-    }
     const { nats, nats_options: natsOptions } = config.values;
-    doors.push(await openNatsDoor(node, { nats, options: natsOptions, log }));
+    const bus = await openNatsDoor(node, { nats, options: natsOptions, log });
+    doors.push(bus);
+    const { redis_url: redisUrl, runtime_path: runtime } = config.values;
+    const redis = redisUrl === 'off' ? {} : { redisUrl };
+    const models = openModelDoor(node, { environment: process.env, log, ...redis });
+    doors.push(models);
+    if (runtime === 'off') await unsubscribePlanner(node.kernel.system);
+    else {
+      const { openRemediationDoors } = await import('./remediation-doors.ts'); // most nodes need none of it
+      const { router } = models;
+      const options = { config: config.values, router, bus: bus.bus, log };
+      doors.push(...(await openRemediationDoors(node, options)));
+    }
+    if (redisUrl !== 'off') {
+      const { openRedisDoor } = await import('../actors/redis-door.ts');
+      doors.push(await openRedisDoor(node, { url: redisUrl, log })); // last: nobody misses what is heard first
+    }
     doors.push(await openControlDoor(node, log));
     return doors;
   } catch (error) {
@@ -168,8 +185,8 @@ const TOLD = new Set([
 function sayWhatHappens(node: MissionNode, log: Log): void {
   const { system } = node.kernel;
   system.on('committed', ({ address, event, error }) => {
-    if (!TOLD.has(event.type)) return;
-    const [, cellId, , agentId] = address.split('/');
+    const [kind, cellId, , agentId] = address.split('/');
+    if (kind !== 'cell' || !TOLD.has(event.type)) return;
     const text = describeEvent(event, agentId);
     if (text === undefined) return;
     if (error) log.warn({ cellId, error: error.message }, text);

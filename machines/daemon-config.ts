@@ -8,8 +8,10 @@
  */
 import { isJsonObject, jsonEqual } from './json.ts';
 import type { JsonObject, JsonValue } from './json.ts';
+import type { LlmConfig } from './llm-config.ts';
 import { DEFAULT_POLICIES, DEFAULT_RESTART } from './mission.ts';
 import { natsServers } from './nats-url.ts';
+import type { ExecutorMode } from './remediation.ts';
 import type { AutoRevive, Policies, RestartIntensity } from './mission.ts';
 
 export interface DaemonConfig {
@@ -31,6 +33,8 @@ export interface DaemonConfig {
   standby_workers: number;
   /** `HOST:PORT` or `off`. */
   http: string;
+  /** Names and addresses, besides its own, by which others may call the gateway. */
+  http_allowed_hosts: string[];
   /** Who may watch on the gateway: this machine, nobody, or whoever reaches the gateway and has the token. */
   inspector: InspectorMode;
   /** `embedded`: a server of our own on loopback; `off`; or the URL of one that runs. */
@@ -38,6 +42,18 @@ export interface DaemonConfig {
   nats_options: NatsOptions;
   /** The Redis server that is bridged to: `redis://...`, `rediss://...`, or `off`. May hold a password. */
   redis_url: string;
+  /** Folder that the homelab's programs share: planner, gate and executor work there. `off`: none of them runs. */
+  runtime_path: string;
+  /** What should run where; null: `inventory` in the runtime folder. */
+  inventory_path: string | null;
+  /** Whether approved actions are carried out, shown only, or left waiting. */
+  executor: ExecutorMode;
+  /** What this machine is called in events of ours; null: the host's name. */
+  node_name: string | null;
+  /** Seconds in which a service that had a proposal gets no other. */
+  cooldown: number;
+  /** Language models: which are asked in which order, and what they may cost. Holds no key. */
+  llm: LlmConfig;
   /** Whether commands (`steps`, `run`) may come in by the network. */
   remote_commands: boolean;
   /** Whether MCP clients that come by HTTP may decide what people decide. */
@@ -84,8 +100,13 @@ export interface EffectiveConfig {
   file: string | null;
 }
 
+/** Settings that name a folder; a relative one is meant from where the command was given. */
+export const PATH_KEYS: readonly ConfigKey[] = ['missions_path', 'runtime_path', 'inventory_path'];
+
 /** Where missions are, unless that folder cannot be had: then in `./var/missions` (cli/missions.ts). */
 export const SYSTEM_MISSIONS = '/var/missions';
+/** Where the shared folder of a homelab is, unless that cannot be had: then `./opt/homelab`. */
+export const HOMELAB_RUNTIME = '/opt/homelab';
 
 const DEFAULTS: Record<ConfigKey, JsonValue> = {
   poll_interval: 30,
@@ -99,10 +120,17 @@ const DEFAULTS: Record<ConfigKey, JsonValue> = {
   restart: { ...DEFAULT_RESTART },
   standby_workers: 2,
   http: '127.0.0.1:8080',
+  http_allowed_hosts: [],
   inspector: 'on',
   nats: 'embedded',
   nats_options: {},
   redis_url: 'off',
+  runtime_path: 'off',
+  inventory_path: null,
+  executor: 'off',
+  node_name: null,
+  cooldown: 300,
+  llm: {},
   remote_commands: false,
   mcp_approvals: false,
   ask_expires: DEFAULT_POLICIES.ask_expires,
@@ -126,6 +154,10 @@ export const NEEDS_RESTART: readonly ConfigKey[] = [
   'nats',
   'nats_options',
   'redis_url',
+  'runtime_path',
+  'inventory_path',
+  'executor',
+  'node_name',
 ];
 
 /** Names of Python's logging, which older configurations have, and pino's own; to pino's. */
@@ -205,6 +237,22 @@ export function httpAddress(text: string): { host: string; port: number } | 'off
   const port = Number(match?.[3]);
   return host === undefined || port > 65_535 ? undefined : { host, port };
 }
+
+/**
+ * As it stands in a `Host` header, without a port: a name, an IPv4 address, an IPv6 address in brackets. Undefined when it
+ * is none of them; a wildcard is none.
+ */
+export function hostName(text: string): string | undefined {
+  const name = text.toLowerCase();
+  const address = /^\[?([0-9a-f:.]*:[0-9a-f:.]*)\]?$/.exec(name)?.[1];
+  if (address !== undefined)
+    return URL.parse(`http://[${address}]/`) === null ? undefined : `[${address}]`;
+  const isName = name.length <= 253 && name.split('.').every((label) => LABEL.test(label));
+  return isName ? name : undefined;
+}
+
+/** Underscores: names of containers have them. */
+const LABEL = /^[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?$/;
 
 /** Whether this is `embedded`, `off` or one or more addresses of NATS servers, separated by commas. */
 export function isNatsPlace(text: string): boolean {

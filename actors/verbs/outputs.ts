@@ -137,3 +137,39 @@ export const INJECTED = record({ ok: yesOrNo, to: text, seq: count }, { duplicat
 export const PUBLIC_EVENT_LIST = record({
   events: listOf(record({ type: text, summary: text, data: { type: 'object' } })),
 });
+
+const ACTION_LINE = {
+  action_id: text,
+  status: text,
+  state: text,
+  type: text,
+  host: text,
+  service: text,
+  risk: text,
+  requires_human: yesOrNo,
+  description: text,
+  created_at: textOrNull,
+  reason: textOrNull,
+  waits: textOrNull,
+  until: textOrNull,
+} satisfies JsonObject;
+const objectOrNull: JsonObject = { type: ['object', 'null'] };
+
+export const ACTIONS_LIST = record(
+  {
+    running: yesOrNo,
+    executor: textOrNull,
+    frozen: objectOrNull,
+    actions: listOf(record(ACTION_LINE)),
+  },
+  NEXT,
+);
+export const ONE_ACTION = record({
+  ...ACTION_LINE,
+  folder: textOrNull,
+  sha256: textOrNull,
+  by: text,
+  approval: objectOrNull,
+  run: objectOrNull,
+  story: listOf(text),
+});

@@ -27,6 +27,8 @@ export interface MissionReader {
   config(): JsonObject;
   /** What a cell knows; undefined when there is no such cell, or it cannot be read. */
   cell(cellId: string): CellContext | undefined;
+  /** Of all actors whose address begins so. */
+  addresses(prefix: string): string[];
   /** One actor, or why it is held; undefined when none lives there. */
   actor(address: string): ActorView | { held: string } | undefined;
   /** Undefined while no node runs: running time stands still then. */
@@ -87,6 +89,7 @@ const MEANINGS = {
   choice: 'retry (default), previous_checkpoint, or substitute',
   substitute: 'agent_id of the agent that takes the task over',
   name: 'name of the success criterion, as cell.json has it',
+  id: 'action_id: the name of its file without .json',
   subject:
     'a task, an agent or a mission (<cell_id>/<id>), the id of a revival, the address of an actor, the key of an effect, or <address>#<seq>',
   path: "absolute path of a mission's folder",

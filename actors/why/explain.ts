@@ -4,6 +4,7 @@ import { agentStatus, findTask, findAgent } from '../../machines/cell-context.ts
 import type { CellContext } from '../../machines/cell-context.ts';
 import { RuntimeError } from '../../machines/errors.ts';
 import type { WhyReader } from './explanation.ts';
+import { explainAction } from './action.ts';
 import { explainAgent, explainRevival } from './agent.ts';
 import { isoOf, NO_FOCUS, sentence } from './explanation.ts';
 import type { Explanation } from './explanation.ts';
@@ -24,10 +25,13 @@ export function explain(source: WhyReader, text: string): Explanation {
     clock: () => source.clock(),
   };
   const subject = resolveSubject(reader, text);
-  const cellId = 'cellId' in subject ? subject.cellId : cellOf(subject.address);
+  const cellId = 'cellId' in subject ? subject.cellId : cellOf(addressOf(subject));
   const path = view.cells.find(({ cell_id: id }) => id === cellId)?.path ?? null;
   return { cell_id: cellId, path, ...explained(reader, subject) };
 }
+
+const addressOf = (subject: Exclude<Subject, { cellId: string }>): string =>
+  'address' in subject ? subject.address : fullName(subject);
 
 /** A `system/lazarus/<cell>/<agent>` speaks of that cell. */
 function cellOf(address: string): string | null {
@@ -40,6 +44,8 @@ function explained(reader: WhyReader, subject: Subject): Explained {
   switch (subject.kind) {
     case 'actor':
       return explainActor(reader, subject.address);
+    case 'action':
+      return explainAction(reader, subject.actionId) ?? explainActor(reader, fullName(subject));
     case 'effect':
       return explainEffect(reader, subject);
     case 'record':

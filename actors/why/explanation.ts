@@ -45,6 +45,8 @@ export interface Focus {
   agents: string[];
   /** Every record of these actors counts. */
   addresses: string[];
+  /** Addresses whose questions to models belong to it. */
+  askers: string[];
   /** `<address>#<seq>` */
   records: string[];
   /** The outcome of this effect. */
@@ -52,7 +54,7 @@ export interface Focus {
 }
 
 export interface Explanation {
-  kind: 'cell' | 'task' | 'agent' | 'revival' | 'actor' | 'effect' | 'record';
+  kind: 'cell' | 'task' | 'agent' | 'revival' | 'action' | 'actor' | 'effect' | 'record';
   /** In full, so that it can be asked again. */
   id: string;
   cell_id: string | null;
@@ -74,6 +76,7 @@ export const NO_FOCUS: Focus = {
   tasks: [],
   agents: [],
   addresses: [],
+  askers: [],
   records: [],
   effect: null,
 };

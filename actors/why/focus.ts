@@ -1,5 +1,6 @@
 /** Whether a record speaks of what was asked about, and what it names as its cause. Pure. */
 import { agentAddress, cellAddress, lazarusAddress } from '../../machines/addresses.ts';
+import { LLM_ADDRESS } from '../../machines/addresses.ts';
 import { agentPath, taskPath } from '../../machines/cell-context.ts';
 import { isJsonObject } from '../../machines/json.ts';
 import type { EventRecord, JournalRecord } from '../records.ts';
@@ -20,8 +21,10 @@ const NOISE = new Set([
 ]);
 
 /** Cheap, on the address alone: most lines of a journal are not parsed for it. */
-export function isConcerned({ cell, addresses, records }: Focus, address: string): boolean {
+export function isConcerned(focus: Focus, address: string): boolean {
+  const { cell, addresses, records, askers } = focus;
   if (addresses.includes(address)) return true;
+  if (askers.length > 0 && address === LLM_ADDRESS) return true;
   if (records.some((key) => key.startsWith(`${address}#`))) return true;
   if (cell === null) return false;
   const own = cellAddress(cell);
@@ -40,11 +43,18 @@ export function speaksOf(focus: Focus, record: JournalRecord): boolean {
   if (isOutcome(focus, record) || isConsequence(focus, record)) return true;
   if (kind === undefined && NOISE.has(record.e.type)) return false;
   if (focus.addresses.includes(address)) return true;
+  if (address === LLM_ADDRESS) return isAskedBy(focus, record);
   if (focus.cell === null) return false;
   return (
     focus.tasks.some((id) => isOfTask(record, focus.cell ?? '', id)) ||
     focus.agents.some((id) => isOfAgent(record, focus.cell ?? '', id))
   );
+}
+
+/** A request to a model, begun or ended, that an effect of theirs made. */
+function isAskedBy({ askers }: Focus, record: JournalRecord): boolean {
+  const by = record.k === undefined ? record.e['askedBy'] : undefined;
+  return typeof by === 'string' && askers.some((address) => by.startsWith(`${address}#`));
 }
 
 function isOfTask(record: JournalRecord, cellId: string, taskId: string): boolean {

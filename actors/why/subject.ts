@@ -1,7 +1,10 @@
 /** What `lazarus why` was asked about: a bare id serves while it can mean one thing only; else the answer names them. */
-import { agentAddress, cellAddress, lazarusAddress } from '../../machines/addresses.ts';
+import { isActionId } from '../../machines/action-file.ts';
+import { actionAddress, agentAddress, cellAddress } from '../../machines/addresses.ts';
+import { lazarusAddress } from '../../machines/addresses.ts';
 import { RuntimeError } from '../../machines/errors.ts';
 import type { LazarusContext } from '../../machines/lazarus-context.ts';
+import { ACTIONS, idOf } from '../actions/action-index.ts';
 import type { CellStatusView, StatusView } from '../status.ts';
 import { nearNames, resolveCell } from '../verbs/ids.ts';
 import type { WhyReader } from './explanation.ts';
@@ -11,6 +14,7 @@ export type Subject =
   | { kind: 'task'; cellId: string; taskId: string }
   | { kind: 'agent'; cellId: string; agentId: string }
   | { kind: 'revival'; cellId: string; agentId: string; revivalId: string }
+  | { kind: 'action'; actionId: string }
   | { kind: 'actor'; address: string }
   | { kind: 'effect'; address: string; seq: number; invoke: string }
   | { kind: 'record'; address: string; seq: number };
@@ -26,7 +30,11 @@ export function resolveSubject(reader: WhyReader, text: string): Subject {
   }
   const view = reader.status();
   if (/^(cell|system)\//.test(text)) return byAddress(view, text);
-  const candidates = [...members(view, text), ...revivals(reader, view, text)];
+  const candidates = [
+    ...members(view, text),
+    ...revivals(reader, view, text),
+    ...actions(reader, text),
+  ];
   const [only] = candidates;
   if (only && candidates.length === 1) return only;
   if (candidates.length > 1) throw ambiguous(text, candidates);
@@ -45,6 +53,8 @@ export function fullName(subject: Subject): string {
       return agentAddress(subject.cellId, subject.agentId);
     case 'revival':
       return subject.revivalId;
+    case 'action':
+      return actionAddress(subject.actionId);
     case 'actor':
       return subject.address;
     case 'effect':
@@ -59,6 +69,7 @@ export function fullName(subject: Subject): string {
 /** Cells and their members by what they are called in addresses; a task, which is no actor, by the same form. */
 function byAddress(view: StatusView, text: string): Subject {
   const [kind, cellId = '', member, id = ''] = text.split('/');
+  if (text.startsWith(ACTIONS)) return { kind: 'action', actionId: idOf(text) };
   if (kind !== 'cell') return { kind: 'actor', address: text };
   if (member === undefined) return { kind: 'cell', cellId };
   const cell = view.cells.find(({ cell_id: known }) => known === cellId);
@@ -112,6 +123,11 @@ function revivals(reader: WhyReader, view: StatusView, text: string): Subject[] 
         revivalId === text || history.some((past) => past.revivalId === text) || isOlder;
       return isKnown ? [{ kind: 'revival', cellId, agentId, revivalId: text }] : [];
     });
+}
+
+function actions(reader: WhyReader, text: string): Subject[] {
+  const isOne = isActionId(text) && reader.actor(actionAddress(text)) !== undefined;
+  return isOne ? [{ kind: 'action', actionId: text }] : [];
 }
 
 function cellOrNothing(view: StatusView, text: string): CellStatusView {

@@ -57,6 +57,7 @@ export function explainTask(
       ...NO_FOCUS,
       cell: cellId,
       tasks: [taskId, ...roots],
+      askers: task.assignedTo === null ? [] : [agentAddress(cellId, task.assignedTo)],
       agents: concerned(context, { taskId, task, agents, isLost: open.length > 0 }),
     },
   };

@@ -18,6 +18,10 @@ const TIMERS: Record<string, string> = {
   'agent.deadline': 'the task runs into its timeout',
   'agent.interval': 'the next regular checkpoint of its context',
   'agent.spareTime': 'its spare worker is ended',
+  'action.expiry': 'its approval lapses (approval_expires): its file goes back to pending/',
+  'action.deadline': 'it counts as failed unless its service is reported healthy by then',
+  'action.retry': 'its result is written into its file, tried again',
+  'gate.look': 'the gate looks again who may run',
   'cell.deadline': 'the mission runs into its timeout',
 };
 
@@ -31,6 +35,11 @@ const NEXT: Record<string, string> = {
   finishTask: 'the declared outputs are looked for',
   writeLedger: 'the ledger gets its line',
   fileRequest: 'the request goes to its folder',
+  writePending: 'its file is written to pending/',
+  moveFile: 'its file goes to its next folder',
+  planRun: 'its driver says how it would be run',
+  runAction: 'its run ends',
+  awaitHealthy: 'its service is seen healthy',
 };
 
 /** Timers first, the earliest first. */

@@ -1,4 +1,5 @@
 /** A journal record in a few words, and what set it off: for the chain of causes that `lazarus why` prints. */
+import { GATE } from '../../machines/addresses.ts';
 import { isJsonObject } from '../../machines/json.ts';
 import type { JsonObject, JsonValue } from '../../machines/json.ts';
 import { describeEvent } from '../mission-log.ts';
@@ -14,6 +15,8 @@ export function whoIs(address: string): string {
   if (kind === 'cell' && second === undefined) return 'mission';
   if (kind === 'cell' && second === 'agent') return `agent ${third ?? ''}`;
   if (kind === 'system' && first === 'lazarus') return `lazarus for ${third ?? ''}`;
+  if (address === GATE) return 'gate';
+  if (kind === 'system' && first === 'action') return `action ${decodeURIComponent(second ?? '')}`;
   return address;
 }
 
@@ -65,6 +68,13 @@ const EFFECTS: Record<string, string> = {
   pauseContext: 'its context was written',
   periodicContext: 'its context was written',
   ledger: 'the ledger entry was written',
+  write: 'its file was written',
+  move: 'its file was moved',
+  plan: 'its driver said how it would be run',
+  run: 'its run ended',
+  health: 'its service was seen healthy',
+  diagnosis: 'it was diagnosed',
+  eventFile: 'its event file was written',
 };
 
 /** Messages between actors whose type alone tells a reader little. */
@@ -74,6 +84,25 @@ const MESSAGES: Record<string, string> = {
   'worker.starting': 'its worker starts: it is its turn',
   'agent.queued': 'its worker waits its turn to start',
   'agent.starting': 'its worker starts: it is its turn',
+  'action.propose': 'proposed',
+  'action.found': 'its file was found in',
+  'action.missing': 'its file was found nowhere',
+  'action.unreadable': 'its file cannot be read',
+  'action.became': 'it is',
+  'action.approve': 'approval asked for',
+  'action.reject': 'rejection asked for',
+  'action.cancel': 'cancelling asked for',
+  'gate.ask': 'asked whether it may run',
+  'gate.left': 'told that it runs no more',
+  'gate.freeze': 'nothing may run from now on',
+  'gate.unfreeze': 'the freeze is over',
+  'gate.granted': 'the gate lets it run',
+  'gate.refused': 'the gate does not let it run yet',
+  'service.reported': 'its service was heard of',
+  'llm.attempt.started': 'asked',
+  'llm.attempt.ended': 'answered, or not',
+  'incident.event': 'something is wrong',
+  'incident.recovered': 'it is well again',
 };
 
 function effectWords(event: { type: string } & JsonObject): string | undefined {
@@ -102,6 +131,10 @@ const TOLD = [
 function detailsOf(event: JsonObject): string {
   const parts = TOLD.flatMap((key) => plainPart(event[key]));
   const { failure, error, output, assignment } = event;
+  if (typeof event['type'] === 'string' && event['type'].startsWith('action.'))
+    parts.unshift(...plainPart(event['status']));
+  if (typeof event['type'] === 'string' && event['type'].startsWith('llm.'))
+    parts.unshift(...plainPart(event['model']), ...plainPart(event['outcome']));
   if (isJsonObject(failure)) parts.push(...plainPart(failure['message']));
   if (isJsonObject(error)) parts.push(...plainPart(error['message']));
   if (isJsonObject(assignment))
@@ -119,7 +152,8 @@ const plain = (value: JsonValue | undefined): string =>
 
 /** How a process ended; of other outputs the text. */
 function outputWords(output: JsonObject): string {
-  const { exitCode, code = exitCode, signal, timedOut, adopted, detail, cause } = output;
+  const { exitCode = output['exit_code'], code = exitCode, signal, timedOut } = output;
+  const { adopted, detail, cause } = output;
   if (code === undefined && signal === undefined) return '';
   const how = typeof signal === 'string' ? signal : `exit code ${plain(code)}`;
   const more = [
@@ -138,13 +172,20 @@ export type Origin =
 const ASKED =
   /^(cell\.(pause|resume|cancel|release)|agent\.(pause|resume)|task\.(retry|cancel)|criterion\.confirm|revival\.)/;
 
+const SEEN: readonly string[] = [
+  'files.changed',
+  'action.found',
+  'action.missing',
+  'action.unreadable',
+];
+
 /** What set a record off, when no other record did. */
 export function originOf(record: JournalRecord): Origin {
   if (record.k === 'settled') return 'person';
   if (record.k !== undefined) return 'runtime';
   if (record.x !== undefined || record.i !== undefined) return 'message';
   const { e: event } = record;
-  if (event.type === 'files.changed') return 'file edit';
+  if (SEEN.includes(event.type)) return 'file edit';
   const invoke = EFFECT_EVENT.exec(event.type)?.[2];
   if (invoke === 'worker' || event.type.startsWith('worker.')) return 'worker';
   if (invoke === 'step') return 'step';

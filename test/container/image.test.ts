@@ -5,6 +5,8 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { cpSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { request } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import { delimiter, dirname, join } from 'node:path';
 import { validate } from 'dockerfile-utils';
 import { connect } from 'nats';
@@ -40,7 +42,10 @@ test('begins with the Node we need, and is run by nobody special', () => {
 test('docker-compose.yml speaks of the same port, folder and health check', () => {
   expect(image.env).toMatchObject({ LAZARUS_HTTP: '0.0.0.0:8080' });
   expect(ports).toEqual(['127.0.0.1:8080:8080']);
-  expect(volumes).toEqual([`missions:${image.env['LAZARUS_MISSIONS']}`]);
+  expect(volumes).toEqual([
+    `missions:${image.env['LAZARUS_MISSIONS']}`,
+    `homelab:${environment['RUNTIME_PATH']}`,
+  ]);
   expect(healthcheck?.test).toEqual(['CMD', ...image.healthcheck]);
 });
 
@@ -71,6 +76,10 @@ test('its entry command runs with nats and redis beside it: it is healthy, does 
   const node = await eventually(() => read(nodeFile), { timeoutMs: 20_000 });
   expect(node, said).toMatchObject({ pid: child.pid, missions });
   expect(statusOf(check, env), said).toBe(0);
+
+  const neighbour = await calledBy('lazarus:8080', port, missions);
+  expect(neighbour).toEqual([200, 200, 401]);
+  expect(await calledBy('evil.example', port, missions)).toEqual([403, 403, 403]);
 
   const status = async (): Promise<unknown> => callVerb(String(node['control']), 'status', {});
   const up = { state: 'up' };
@@ -104,6 +113,23 @@ test('its entry command runs with nats and redis beside it: it is healthy, does 
   expect(statusOf(check, env)).not.toBe(0);
 });
 
+/** As another container asks that knows ours by this name: for its health; for its metrics with and without the token. */
+async function calledBy(host: string, port: number, missions: string): Promise<number[]> {
+  const token = readFileSync(join(missions, '.lazarus/http-token'), 'utf8').trim();
+  const ask = async (path: string, headers: Record<string, string>): Promise<number> => {
+    const sent = request({ host: '127.0.0.1', port, path, headers: { host, ...headers } }).end();
+    const [response] = (await once(sent, 'response')) as [IncomingMessage];
+    response.resume();
+    return response.statusCode ?? 0;
+  };
+  const authorization = `Bearer ${token}`;
+  return [
+    await ask('/healthz', {}),
+    await ask('/metrics', { authorization }),
+    await ask('/metrics', {}),
+  ];
+}
+
 /** With the password of `.env`; closed with the test. */
 async function operator({ url }: ComposedServer): Promise<NatsConnection> {
   const pass = PASSWORDS['NATS_OPERATOR_PASSWORD'] ?? '';
@@ -126,6 +152,7 @@ async function contained(
     ...environment,
     HOME: home,
     LAZARUS_MISSIONS: missions,
+    RUNTIME_PATH: join(home, 'homelab'),
     LAZARUS_HTTP: `0.0.0.0:${port}`,
   };
   for (const [name, value] of Object.entries(env))

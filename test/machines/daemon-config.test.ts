@@ -5,6 +5,7 @@ import {
   CONFIG_KEYS,
   explicitPolicies,
   explicitRestart,
+  hostName,
   httpAddress,
   isAskedFor,
   mergeConfig,
@@ -150,6 +151,34 @@ test.each([
   ['', undefined],
 ])('the address %s', (text, found) => {
   expect(httpAddress(text)).toEqual(found);
+});
+
+test.each([
+  ['lazarus', 'lazarus'],
+  ['NAS.lan', 'nas.lan'],
+  ['compose_lazarus-1', 'compose_lazarus-1'],
+  ['192.168.1.5', '192.168.1.5'],
+  ['::1', '[::1]'],
+  ['[FE80::1]', '[fe80::1]'],
+  ['a'.repeat(63), 'a'.repeat(63)],
+  ['a'.repeat(64), undefined],
+  [`${'a.'.repeat(126)}aa`, undefined],
+  ['', undefined],
+  ['*', undefined],
+  ['*.lan', undefined],
+  ['nas.lan:8080', undefined],
+  ['http://nas.lan', undefined],
+  ['nas..lan', undefined],
+  ['nas.lan.', undefined],
+  ['-nas', undefined],
+  ['user@nas', undefined],
+  ['na s', undefined],
+  ['nas/x', undefined],
+  ['[::1]:8080', undefined],
+  ['::zz', undefined],
+  ['żółw.lan', undefined],
+])('the host name %s', (text, found) => {
+  expect(hostName(text)).toBe(found);
 });
 
 test('what `config init` writes is not insisted on; what a person or a unit says is', () => {
