@@ -5,6 +5,7 @@
 import { join } from 'node:path';
 import { ACTION_STATUSES } from '../machines/remediation.ts';
 import type { ActionStatus } from '../machines/remediation.ts';
+import { encodeName } from './layout.ts';
 
 export interface RuntimeLayout {
   root: string;
@@ -40,3 +41,7 @@ export function runtimeLayout(root: string): RuntimeLayout {
     output: join(state, 'lazarus', 'actions'),
   };
 }
+
+/** What the runs of one action put out. */
+export const outputFolder = ({ output }: Pick<RuntimeLayout, 'output'>, actionId: string): string =>
+  join(output, encodeName(actionId));

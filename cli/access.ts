@@ -34,6 +34,8 @@ interface NodeFile {
   version: string;
   control: string;
   missions?: string;
+  runtime?: string | null;
+  redis?: string | null;
 }
 
 /** What node.json says; undefined when there is none, or it names no socket. */

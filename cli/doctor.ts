@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { examineHost, isFit } from '../actors/doctor/examine.ts';
 import type { Check } from '../actors/doctor/examine.ts';
 import { asJsonObject } from '../machines/json.ts';
+import { readNodeFile } from './access.ts';
 import { act, CONFIG_OPTION, verb } from './command.ts';
 import { configSource, missionsAround } from './config-source.ts';
 import type { ConfigFlags } from './config-source.ts';
@@ -13,14 +14,20 @@ export function command(): Command {
   const doctor = verb(
     'doctor',
     'What this host can do, what is missing, and the command that mends it.',
-    'lazarus doctor',
-  ).option(...CONFIG_OPTION);
+    'lazarus doctor\nlazarus doctor --runtime /opt/homelab --redis redis://127.0.0.1:6379',
+  )
+    .option(...CONFIG_OPTION)
+    .option('--runtime [dir]', 'as `lazarus up` would be told')
+    .option('--redis <url>', 'as `lazarus up` would be told');
   return act<ConfigFlags>(doctor, async (_args, flags) => {
     const source = configSource(flags);
     const { dir, because } = missionsAround(flags.missions, source.place);
     const { place, load } = source;
     const environment = process.env;
-    const checks = await examineHost({ missionsDir: dir, because, place, load, environment });
+    const node = readNodeFile({ dir, because });
+    const running = { runtime: node?.runtime ?? null, redis: node?.redis ?? null };
+    const what = { missionsDir: dir, because, place, load, environment, running };
+    const checks = await examineHost(what);
     const isGood = isFit(checks);
     const result = { ok: isGood, missions: dir, checks: checks.map(asJsonObject) };
     show(flags, result, () => lines(checks, isGood));

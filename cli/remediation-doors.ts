@@ -14,8 +14,7 @@ import type { Bus } from '../bus/bus.ts';
 import { openPlannerDoor } from '../actors/planner/planner-door.ts';
 import type { PlannerDoorOptions } from '../actors/planner/planner-door.ts';
 import { PolicySource } from '../actors/planner/policy-source.ts';
-import { encodeName } from '../cells/layout.ts';
-import { runtimeLayout } from '../cells/runtime-layout.ts';
+import { outputFolder, runtimeLayout } from '../cells/runtime-layout.ts';
 import type { RuntimeLayout } from '../cells/runtime-layout.ts';
 import { HOMELAB_RUNTIME } from '../machines/daemon-config.ts';
 import type { DaemonConfig } from '../machines/daemon-config.ts';
@@ -52,8 +51,9 @@ export async function openRemediationDoors(
     layout,
     mode: config.executor,
     executor,
-    escalate: (about, key) => escalate(executor, { layout, about, key }),
+    escalate: (about, key, signal) => escalate(executor, { layout, about, key, signal }),
     loadPolicy: () => policy.current.policy,
+    onPolicyChange: (listener) => policy.onChange(listener),
     log,
   });
   const planner = await openPlannerDoor(node, {
@@ -99,7 +99,12 @@ function makeRuntime(path: string, log: Log): string {
 /** Whoever is to be notified hears of an action that failed; the status and the log say it anyway. */
 async function escalate(
   executor: OpenExecutor,
-  { layout, about, key }: { layout: RuntimeLayout; about: JsonObject; key: string },
+  {
+    layout,
+    about,
+    key,
+    signal,
+  }: { layout: RuntimeLayout; about: JsonObject; key: string; signal: AbortSignal },
 ): Promise<void> {
   const text = (name: string): string => {
     const value = about[name];
@@ -121,12 +126,8 @@ async function escalate(
     if (error instanceof RuntimeError && error.code === 'NOT_CONFIGURED') return;
     throw error;
   }
-  const outputFolder = join(layout.output, encodeName(actionId), 'escalation');
-  const outcome = await executor.run(run, {
-    key,
-    signal: new AbortController().signal,
-    outputFolder,
-  });
+  const folder = join(outputFolder(layout, actionId), 'escalation');
+  const outcome = await executor.run(run, { key, signal, outputFolder: folder });
   if (!outcome.ok)
     throw new RuntimeError(outcome.reason ?? 'nobody could be notified', { code: 'STEP_FAILED' });
 }

@@ -8,6 +8,7 @@ import type {
 } from '../actors/status.ts';
 import { isJsonObject } from '../machines/json.ts';
 import { nextOf } from './revivals.ts';
+import { partsLines, partsSummary } from './status-parts.ts';
 import { bar, brief, paint, span, table } from './terminal.ts';
 
 /** Missions with their tables; of the rest a line each. */
@@ -43,16 +44,8 @@ function headLines({ node, parts, config }: StatusView): string[] {
     lines.push(paint('red', `  ${brief(node['reason'], 200)}`));
   const problem = config['problem'] as { message?: string } | null | undefined;
   if (problem) lines.push(paint('red', `  ${brief(problem.message ?? 'configuration', 300)}`));
-  const missing = Object.entries(parts).map(([name, part]) => {
-    const state = Array.isArray(part) ? (part.length === 0 ? 'none' : String(part.length)) : '';
-    return `${name} ${(state || (part as { state?: string }).state) ?? ''}`;
-  });
-  if (node.state !== 'stopped') lines.push(paint('dim', `  ${missing.join(' · ')}`));
-  for (const [name, part] of Object.entries(parts)) {
-    const { state, reason } = isJsonObject(part) ? part : {};
-    if (state === 'down' && typeof reason === 'string')
-      lines.push(paint('yellow', `  ${name} is down: ${brief(reason, 200)}`));
-  }
+  if (node.state !== 'stopped')
+    lines.push(paint('dim', `  ${partsSummary(parts)}`), ...partsLines(parts));
   return lines;
 }
 

@@ -2,6 +2,7 @@
  * What an action's actor remembers, and the pure judgements over it. The truth about a file is the folder it stands in; the
  * actor knows where it stood last, what was proposed, and who approved what.
  */
+import { moverIn } from './action-file.ts';
 import type { ActionFacts } from './action-file.ts';
 import type { Transition } from './action-file.ts';
 import type { JsonObject } from './json.ts';
@@ -227,23 +228,34 @@ function judgeApproval({ sha256 }: Place, approval: Approval | null, at: number)
   return { kind: approval.expiresAt <= at ? 'lapsed' : 'cleared' };
 }
 
-/** Who moved a file is not known. */
-export const MOVER = 'whoever moved its file';
+/** Who moved a file is not known, but by what it says itself. */
+const MOVER = 'whoever moved its file';
+
+/** `at`: when it was moved, epoch ms. */
+export function moverOf(
+  { content, place }: Pick<ActionContext, 'content' | 'place'>,
+  at: number,
+): string {
+  const name = content && place && moverIn(content, { to: place.status, at });
+  return name === null ? MOVER : `${name} (file)`;
+}
 
 /**
  * The approval that a file gives which was moved from pending/ to approved/: it is about what was proposed. Null when it
  * gives none.
  */
 export function approvalByMove(
-  { proposed, approval, place }: ActionContext,
+  context: ActionContext,
   { at, movedAt, expires }: { at: number; movedAt?: number; expires?: number },
 ): Approval | null {
+  const { proposed, approval, place } = context;
   if (approval !== null || proposed === null) return approval;
   if (place?.status !== 'approved' || place.sha256 !== proposed.sha256) return null;
   const isKnown = movedAt !== undefined && movedAt >= proposed.at && movedAt <= at;
   const given = isKnown ? movedAt : at;
   const { sha256 } = place;
-  return { by: MOVER, door: 'file', sha256, at: given, ...lapse(given, expires), usedAt: null };
+  const by = moverOf(context, given);
+  return { by, door: 'file', sha256, at: given, ...lapse(given, expires), usedAt: null };
 }
 
 /** `seconds`: for which it holds. */

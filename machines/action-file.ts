@@ -10,6 +10,7 @@
 import { actionAddress } from './addresses.ts';
 import { isJsonObject } from './json.ts';
 import type { JsonObject, JsonValue } from './json.ts';
+import { plainText } from './plain-text.ts';
 
 /** A longer file is refused, in bytes. */
 export const MAX_ACTION_BYTES = 256 * 1024;
@@ -193,4 +194,24 @@ export function hasTransition({ transition_history: history }: JsonObject, key: 
   return (
     Array.isArray(history) && history.some((entry) => isJsonObject(entry) && entry['key'] === key)
   );
+}
+
+/** A line of history is about this move when it is not older than that, nor newer, ms. */
+const SAME_MOVE_MS = 300_000;
+const MAX_MOVER = 100;
+
+/**
+ * Who says in the file's history that they moved it there, at about that time (epoch ms): programs for people add such a line.
+ * Nobody checks it. Null: nobody does, or the line is one of ours.
+ */
+export function moverIn(
+  { transition_history: history }: JsonObject,
+  { to, at }: { to: string; at: number },
+): string | null {
+  const entry = Array.isArray(history) ? history.at(-1) : undefined;
+  if (!isJsonObject(entry) || entry['to'] !== to || entry['key'] !== undefined) return null;
+  const { by, timestamp } = entry;
+  const time = timeOf(timestamp);
+  if (typeof by !== 'string' || time === null || Math.abs(time - at) > SAME_MOVE_MS) return null;
+  return plainText(by, MAX_MOVER) || null;
 }

@@ -1,5 +1,5 @@
 /** Where an action's file stands, as the actor comes to know it: found by the door, moved by a step of its own, or gone. */
-import { approvalByMove, MOVER, startedOver, tell } from './action-context.ts';
+import { approvalByMove, moverOf, startedOver, tell } from './action-context.ts';
 import type { ActionContext, Place } from './action-context.ts';
 import { readAction } from './action-file.ts';
 import { action, movedBy, OURS } from './action-setup.ts';
@@ -28,7 +28,7 @@ export const notePlace = action.assign(({ context, event }) => {
   const next = seen(standAt(context, { status, sha256 }, content), at);
   const given = { at, ...(movedAt !== undefined && { movedAt }) };
   const approval = approvalByMove(next, { ...given, ...(expires !== undefined && { expires }) });
-  return { ...next, approval, ...(moved && { by: MOVER, reason: null }) };
+  return { ...next, approval, ...(moved && { by: moverOf(next, movedAt ?? at), reason: null }) };
 });
 export const noteMissing = action.assign({ place: null, trouble: null });
 export const noteUnreadable = action.assign(({ event }) =>
@@ -46,7 +46,7 @@ export const noteMoved = action.assign(({ context, event }) => {
   const approval = approvalByMove(found, { at });
   const why = reason ?? 'its file is not there any more';
   const refusal = isAsked(context) ? why : context.refusal;
-  return { ...found, approval, refusal, by: MOVER, reason: null };
+  return { ...found, approval, refusal, by: moverOf(found, at), reason: null };
 });
 /** Whose doing it is; what would run being written down makes it nobody else's. */
 function madeBy({ move, by, reason }: ActionContext): Pick<ActionContext, 'by' | 'reason'> {
@@ -63,7 +63,7 @@ export const noteProposed = action.assign(({ context, event }) => {
   const sha256 = movedBy(event)?.written ?? '';
   const next = { ...context, proposed: { sha256, at } };
   const isThere = context.place?.status === 'pending';
-  const by = isThere ? (context.origin ?? OURS) : MOVER;
+  const by = isThere ? (context.origin ?? OURS) : moverOf(context, at);
   return { ...next, approval: approvalByMove(next, { at }), by };
 });
 /** It is judged by what stands there; a move that failed for another reason than that changed nothing. */

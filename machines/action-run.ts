@@ -1,5 +1,5 @@
 /** From the claim of an approved action to what came of it: the moves of its file, the run, its verification. */
-import { MOVER, tell } from './action-context.ts';
+import { moverOf, tell } from './action-context.ts';
 import type { ActionContext, Move, MoveKind, PlannedRun } from './action-context.ts';
 import { action, OURS, outcomeOf } from './action-setup.ts';
 import type { Args, Delivered } from './action-setup.ts';
@@ -75,7 +75,13 @@ function resultOf(context: ActionContext, reason: string | null): JsonObject {
 export const useApproval = action.assign(({ context, event }) => {
   const { at } = stampOf(event);
   const { approval, place } = context;
-  const unseen = { by: MOVER, door: 'file', sha256: place?.sha256 ?? '', at, expiresAt: at };
+  const unseen = {
+    by: moverOf(context, at),
+    door: 'file',
+    sha256: place?.sha256 ?? '',
+    at,
+    expiresAt: at,
+  };
   return { approval: { ...(approval ?? unseen), usedAt: approval?.usedAt ?? at } };
 });
 export const dropApproval = action.assign({ approval: null, rehearsed: false, gate: null });

@@ -83,8 +83,9 @@ export function outcomeOf(event: Delivered): RunOutcome | undefined {
     : undefined;
 }
 
-/** News of before the run ended say nothing of what came of it. */
+/** News of before the run ended say nothing of what came of it. Many programs tell whole seconds: these may be of their end. */
 function reportsHealth({ ranUntil }: ActionContext, event: Delivered): boolean {
   if (event.type !== 'service.reported' || !event.healthy || ranUntil === null) return false;
-  return Date.parse(event.event.at) >= ranUntil;
+  const at = Date.parse(event.event.at);
+  return (at % 1000 === 0 ? at + 999 : at) >= ranUntil;
 }

@@ -86,6 +86,8 @@ export const DEFAULT_TIMEOUTS = {
   connect: 10,
   /** A restart that was cut off, and of which nothing shows by then, was not begun. Docker gives a container 10 s to stop. */
   settle: 15,
+  /** A container without a check of its own is well when it has run on for so long. */
+  steady: 3,
 };
 
 export const EMPTY_EXECUTOR_CONFIG: ExecutorConfig = {

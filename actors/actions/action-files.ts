@@ -6,7 +6,7 @@
  * F2 Of one id only one file counts: the one in pending/, approved/ or running/. Old ones of the same id may lie in the
  *    folders of what has ended.
  */
-import { lstatSync, readdirSync } from 'node:fs';
+import { lstatSync, opendirSync, readdirSync } from 'node:fs';
 import type { Stats } from 'node:fs';
 import { join } from 'node:path';
 import { hasCode, readInside } from '../../cells/inside.ts';
@@ -107,7 +107,11 @@ export class ActionFiles {
       if (hasCode(error, 'PATH_ESCAPES_CELL'))
         return unreadable([problem('it is a symbolic link, and none is followed here')]);
       if (error instanceof RuntimeError) return unreadable([problem(error.message)]);
-      throw error;
+      if (!hasCode(error, 'EACCES', 'EPERM', 'EIO')) throw error;
+      opendirSync(this.folders[status]).closeSync(); // F1: else it is the folder's fault
+      lstatSync(join(this.folders[status], name));
+      const { code } = error as NodeJS.ErrnoException;
+      return unreadable([problem(`the node's user cannot read it (${code})`)]);
     }
   }
 

@@ -3,7 +3,8 @@
  * watch over the folders, which must know whose file it sees.
  *
  * I1 It says what is committed, and nothing else (P1).
- * I2 Of actions that have ended the newest are kept as actors; older ones are in their files and in the journal (P8).
+ * I2 Of actions that have ended the newest are kept as actors; older ones are in their files and in the journal, and what they
+ *    put out is removed (P8).
  */
 import { actionAddress } from '../../machines/addresses.ts';
 import type { ActionContext } from '../../machines/action-context.ts';
@@ -14,6 +15,13 @@ import type { ActorSystem, CommittedRecord, SystemLog } from '../system.ts';
 export const ACTIONS = actionAddress('');
 /** I2. */
 const KEPT_SETTLED = 1000;
+
+export interface ActionIndexOptions {
+  /** I2: no actor has this id any more. */
+  onRetired?: (id: string) => void;
+  /** I2. Default 1000. */
+  kept?: number;
+}
 const MAX_DESCRIPTION = 200;
 
 export interface ActionEntry {
@@ -38,13 +46,15 @@ export class ActionIndex {
   readonly #system: ActorSystem;
   readonly #log: SystemLog;
   readonly #entries = new Map<string, ActionEntry>();
+  readonly #options: ActionIndexOptions;
   readonly #listen = (record: CommittedRecord): void => this.#committed(record);
   #onChange: (entry: ActionEntry) => void = () => {};
   #open = 0;
 
-  constructor(system: ActorSystem, log: SystemLog) {
+  constructor(system: ActorSystem, log: SystemLog, options: ActionIndexOptions = {}) {
     this.#system = system;
     this.#log = log;
+    this.#options = options;
     for (const [address, actor] of system.actors)
       if (address.startsWith(ACTIONS) && !actor.stopped) this.#note(address);
     system.on('committed', this.#listen);
@@ -104,14 +114,21 @@ export class ActionIndex {
   /** I2. */
   #retire(): void {
     const settled = this.#entries.size - this.#open;
-    if (settled <= KEPT_SETTLED) return;
+    if (settled <= (this.#options.kept ?? KEPT_SETTLED)) return;
     for (const { id, address, isOpen } of this.#entries.values()) {
       if (isOpen) continue;
       this.#forget(id);
-      this.#system.stop(address, 'it has ended, and many have since').catch((error: unknown) => {
-        this.#log.warn({ address, error: String(error) }, 'an action that has ended is kept');
-      });
+      void this.#stop(id, address);
       return;
+    }
+  }
+
+  async #stop(id: string, address: string): Promise<void> {
+    try {
+      await this.#system.stop(address, 'it has ended, and many have since');
+      if (!this.#system.has(address)) this.#options.onRetired?.(id); // else it has begun anew
+    } catch (error) {
+      this.#log.warn({ address, error: String(error) }, 'an action that has ended is kept');
     }
   }
 }

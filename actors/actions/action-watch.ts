@@ -82,6 +82,13 @@ export class ActionWatch {
     options.index.onChange = (entry) => this.#changed(entry);
   }
 
+  /** Files that are no actions, or stand in two folders: `pending/x.json`. Each has an error file beside it. */
+  get refused(): string[] {
+    return [...this.#bad].flatMap(([status, bad]) =>
+      [...bad.keys()].map((id) => `${status}/${id}.json`),
+    );
+  }
+
   start(): void {
     this.#rescan();
   }

@@ -10,7 +10,7 @@ import { readFileSync, statSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { encodeName } from '../../cells/layout.ts';
+import { outputFolder } from '../../cells/runtime-layout.ts';
 import type { RuntimeLayout } from '../../cells/runtime-layout.ts';
 import type { Moved, MoveInput, PlannedRun, Runnable } from '../../machines/action-context.ts';
 import { RuntimeError } from '../../machines/errors.ts';
@@ -32,7 +32,7 @@ export interface ActionHost {
   /** How long a service has to report that it is well, ms. */
   verifyMs: number;
   /** Tells people that an action failed; called again after a crash, with the same key. */
-  escalate?: ((about: JsonObject, key: string) => Promise<void>) | undefined;
+  escalate?: ((about: JsonObject, key: string, signal: AbortSignal) => Promise<void>) | undefined;
   log: SystemLog;
 }
 
@@ -72,9 +72,9 @@ export function bindActionEffects(effects: EffectRunner, host: ActionHost): void
   });
   effects.register<{ about: JsonObject }>('action', 'escalate', {
     semantics: 'idempotent',
-    async run({ input: { about }, key }) {
+    async run({ input: { about }, key, signal }) {
       log.warn(about, 'action_failed');
-      await host.escalate?.(about, key);
+      await host.escalate?.(about, key, signal);
       return null;
     },
   });
@@ -128,7 +128,7 @@ export async function plan(
 /** E1. */
 function bindRun(effects: EffectRunner, host: ActionHost): void {
   const { layout, executor, mode } = host;
-  const folderOf = ({ actionId }: Runnable): string => join(layout.output, encodeName(actionId));
+  const folderOf = ({ actionId }: Runnable): string => outputFolder(layout, actionId);
   effects.register<{ run: Runnable; plan: PlannedRun }>('action', 'runAction', {
     semantics: ({ plan: { semantics } }) => semantics,
     async run({ input: { run }, key, signal }) {
@@ -136,9 +136,9 @@ function bindRun(effects: EffectRunner, host: ActionHost): void {
         throw new RuntimeError('the executor was switched off before it began', {
           code: 'CONFLICT',
         }); // E2
-      const outputFolder = folderOf(run);
-      await mkdir(outputFolder, { recursive: true, mode: 0o700 });
-      return shortened(await executor.run(run, { key, signal, outputFolder }));
+      const folder = folderOf(run);
+      await mkdir(folder, { recursive: true, mode: 0o700 });
+      return shortened(await executor.run(run, { key, signal, outputFolder: folder }));
     },
     async recover({ input: { run }, key, signal }) {
       if (executor === undefined) return { kind: 'unknown' };

@@ -6,6 +6,8 @@
  * D2 A policy that cannot be read leaves the last good one in force, and the status says so; without any nothing runs (P6).
  * D3 One door on a folder and a node: verbs find it by their node.
  */
+import { rmSync } from 'node:fs';
+import { outputFolder } from '../../cells/runtime-layout.ts';
 import type { RuntimeLayout } from '../../cells/runtime-layout.ts';
 import { GATE } from '../../machines/addresses.ts';
 import type { GateContext } from '../../machines/gate.machine.ts';
@@ -38,15 +40,20 @@ export interface ActionsDoorOptions extends Pick<ActionHost, 'escalate'> {
   mode: ExecutorMode;
   /** What the policy file says now; asked again at every rescan. Left out: `DEFAULT_POLICY`. Throws when it is no good. */
   loadPolicy?: () => Policy;
+  /** Calls back when that says something else; the function that is returned ends it. */
+  onPolicyChange?: (listener: () => void) => () => void;
   log: SystemLog;
   /** Default 120,000. */
   verifyMs?: number;
   rescanMs?: number;
+  /** Of actions that have ended so many are remembered. Default 1000. */
+  keptSettled?: number;
 }
 
 const VERIFY_MS = 120_000;
 /** Of what waits, in the status. */
 const MAX_SHOWN = 50;
+const MAX_REFUSED = 5;
 const DAY_MS = 24 * 3_600_000;
 
 export interface ActionsDoor extends OpenDoor {
@@ -84,7 +91,10 @@ export async function openActionsDoor(
   bindActionEffects(system.effects, host);
   const gate = new GateKeeper(system, options);
   await gate.tell(); // D1
-  const index = new ActionIndex(system, log);
+  const index = new ActionIndex(system, log, {
+    onRetired: (id) => rmSync(outputFolder(layout, id), { recursive: true, force: true }),
+    ...(options.keptSettled !== undefined && { kept: options.keptSettled }),
+  });
   const approvalExpires = (): number =>
     gate.policy?.approval_expires ?? DEFAULT_POLICY.approval_expires;
   const watch = new ActionWatch({
@@ -97,6 +107,7 @@ export async function openActionsDoor(
     ...(options.rescanMs !== undefined && { rescanMs: options.rescanMs }),
   });
   watch.start();
+  const unfollow = options.onPolicyChange?.(() => gate.tellSoon());
   const door: ActionsDoor = {
     files,
     mode,
@@ -107,6 +118,7 @@ export async function openActionsDoor(
     parts: () => ({ ...actionsPart(index, watch, gate), ...executorPart(mode, executor) }),
     async close() {
       doors.delete(node);
+      unfollow?.();
       await watch.stop();
       await gate.settled;
       index.close();
@@ -201,15 +213,17 @@ const isSame = (a: Policy | null, b: Policy | null): boolean =>
 function actionsPart(index: ActionIndex, watch: ActionWatch, gate: GateKeeper): JsonObject {
   const counts: Record<string, number> = { held: 0 };
   for (const status of ACTION_STATUSES) counts[status] = 0;
-  const waiting: JsonObject[] = [];
+  const [asking, others]: [JsonObject[], JsonObject[]] = [[], []];
   for (const { id, status, waits, until, description } of index.all()) {
     if (status !== null) counts[status] = (counts[status] ?? 0) + 1;
-    if (waits === null || waiting.length >= MAX_SHOWN) continue;
+    const list = status === 'pending' || status === 'held' ? asking : others;
+    if (waits === null || list.length >= MAX_SHOWN) continue;
     const when = until === null ? null : isoFromEpoch(until);
-    waiting.push({ action_id: id, status, reason: waits, until: when, description });
+    list.push({ action_id: id, status, reason: waits, until: when, description });
   }
+  const waiting = [...asking, ...others].slice(0, MAX_SHOWN); // people first
   const { frozen = null } = gate.context() ?? {};
-  const { trouble, beyond } = watch;
+  const { trouble, beyond, refused } = watch;
   return {
     actions: {
       state: trouble === null ? 'up' : 'down',
@@ -218,6 +232,7 @@ function actionsPart(index: ActionIndex, watch: ActionWatch, gate: GateKeeper): 
       open: index.open,
       waiting,
       not_looked_after: beyond.size,
+      refused_files: { count: refused.length, first: refused.slice(0, MAX_REFUSED) },
       frozen: frozen && { ...frozen, at: isoFromEpoch(frozen.at) },
       ...(gate.problem !== null && { policy_problem: gate.problem }),
     },

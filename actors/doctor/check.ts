@@ -4,7 +4,7 @@ import { findProgram } from './probe.ts';
 export type CheckState = 'ok' | 'warn' | 'missing';
 
 export interface Check {
-  group: 'host' | 'missions' | 'isolation' | 'services' | 'configuration';
+  group: 'host' | 'missions' | 'isolation' | 'services' | 'homelab' | 'configuration';
   name: string;
   state: CheckState;
   /** Without it the runtime does not run; everything else it runs without, and says so. */
@@ -14,7 +14,7 @@ export interface Check {
   fix: string | null;
 }
 
-type Finding = Omit<Check, 'group' | 'name'>;
+export type Finding = Omit<Check, 'group' | 'name'>;
 
 export const ok = (detail: string): Finding => ({ state: 'ok', needed: false, detail, fix: null });
 export const warn = (detail: string, fix: string | null): Finding => ({

@@ -3,6 +3,7 @@ import { configurationProbes } from './configuration.ts';
 import type { ConfigToExamine } from './configuration.ts';
 import { examine } from './check.ts';
 import type { Check } from './check.ts';
+import { homelabProbes } from './homelab.ts';
 import { hostProbes } from './host.ts';
 import { isolationProbes } from './isolation.ts';
 import { missionsStateProbes, runningNode } from './missions-state.ts';
@@ -17,17 +18,26 @@ export interface Examined extends ConfigToExamine {
   /** Why this folder: for people. */
   because: string;
   environment: Environment;
+  /** What a node that runs here was told. */
+  running?: { runtime?: string | null; redis?: string | null };
 }
 
-export function examineHost(what: Examined): Promise<Check[]> {
-  const { missionsDir, because, environment } = what;
+export async function examineHost(what: Examined): Promise<Check[]> {
+  const { missionsDir, because, environment, running = {} } = what;
+  const told = await what.load().then(
+    ({ values }) => values,
+    () => undefined, // what is wrong with it is a line of its own
+  );
+  const { runtime_path: planned = 'off', node_name: nodeName = null } = told ?? {};
+  const runtime = planned === 'off' ? (running.runtime ?? 'off') : planned;
   return examine([
     ...hostProbes({ nodePid: runningNode(missionsDir) }),
     ...storageProbes(missionsDir, because),
     ...missionsStateProbes(missionsDir),
     ...configurationProbes(what),
     ...isolationProbes(),
-    ...serviceProbes(environment),
+    ...serviceProbes(environment, { ...told, bridged: running.redis ?? null }),
+    ...homelabProbes({ runtime, nodeName }),
   ]);
 }
 

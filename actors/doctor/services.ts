@@ -1,20 +1,26 @@
 /** Programs and servers beside the runtime. It runs without any of them (P10); what is asked for and absent is named. */
 import { findNatsServer } from '../../bus/nats-server.ts';
-import type { JsonValue } from '../../machines/json.ts';
-import { isJsonObject } from '../../machines/json.ts';
+import type { DaemonConfig } from '../../machines/daemon-config.ts';
 import { installing, missing, ok, warn } from './check.ts';
 import type { Probe } from './check.ts';
-import { findProgram, firstLine, getJson, run } from './probe.ts';
+import { isHere, messageOf, modelProbes } from './models.ts';
+import { firstLine, run } from './probe.ts';
 import { pingRedis } from './redis-ping.ts';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-export function serviceProbes(environment: Environment): Probe[] {
+/** What the next start is told; left out, the environment alone counts. */
+export interface Told extends Partial<Pick<DaemonConfig, 'redis_url' | 'llm'>> {
+  /** By a node that runs, without its password; null: by none. */
+  bridged?: string | null;
+}
+
+export function serviceProbes(environment: Environment, told: Told = {}): Probe[] {
+  const redis = told.redis_url ?? (environment['REDIS_URL'] || 'off');
   return [
     { group: 'services', name: 'nats-server', look: () => lookAtNats(environment) },
-    { group: 'services', name: 'redis', look: () => lookAtRedis(environment) },
-    { group: 'services', name: 'ollama', look: () => lookAtOllama(environment) },
-    { group: 'services', name: 'anthropic', look: () => lookAtAnthropic(environment) },
+    { group: 'services', name: 'redis', look: () => lookAtRedis(redis, told.bridged ?? null) },
+    ...modelProbes(environment, told.llm ?? {}),
   ];
 }
 
@@ -39,8 +45,10 @@ async function lookAtNats(environment: Environment) {
 }
 
 /** The URL may hold a password: only host and port are shown. */
-async function lookAtRedis({ REDIS_URL: text }: Environment) {
-  if (!text) return ok('REDIS_URL is not set: the bridge is off');
+async function lookAtRedis(text: string, bridged: string | null) {
+  if (text === 'off' && bridged !== null)
+    return ok(`the node that runs is bridged to ${bridged}: see \`lazarus status\``);
+  if (text === 'off') return ok('none: the bridge is off (REDIS_URL, or `lazarus up --redis URL`)');
   const url = URL.parse(text);
   if (url === null || !/^rediss?:$/.test(url.protocol))
     return warn('REDIS_URL is no redis:// URL', 'export REDIS_URL=redis://127.0.0.1:6379');
@@ -56,48 +64,4 @@ async function lookAtRedis({ REDIS_URL: text }: Environment) {
     const fix = isHere(url.hostname) ? installing({ name: 'redis-server', brew: 'redis' }) : null;
     return missing(`nobody answers on ${where}: ${messageOf(error)}`, fix);
   }
-}
-
-async function lookAtOllama({ OLLAMA_HOST, OLLAMA_MODEL }: Environment) {
-  const model = OLLAMA_MODEL || 'qwen2.5:7b';
-  const text = OLLAMA_HOST || '127.0.0.1:11434';
-  const url = URL.parse(/^https?:\/\//.test(text) ? text : `http://${text}`);
-  if (url === null) return warn('OLLAMA_HOST is no address', 'unset OLLAMA_HOST');
-  try {
-    const { models } = await getJson(new URL('/api/tags', url).href);
-    const names = Array.isArray(models) ? models.map(nameOf) : [];
-    const isThere = names.includes(model) || names.includes(`${model}:latest`);
-    if (isThere) return ok(`answers on ${url.host}, with ${model}`);
-    return warn(`answers on ${url.host}, without ${model}`, `ollama pull ${model}`);
-  } catch (error) {
-    const isInstalled = findProgram('ollama') !== null;
-    const isMac = process.platform === 'darwin'; // elsewhere it comes as a script of its makers
-    const install = isMac ? installing({ name: 'ollama' }) : 'see https://ollama.com/download';
-    const fix = isInstalled ? 'ollama serve' : install;
-    const detail = `nobody answers on ${url.host}: ${messageOf(error)}`;
-    return missing(detail, isHere(url.hostname) ? fix : null);
-  }
-}
-
-const nameOf = (model: JsonValue): JsonValue =>
-  isJsonObject(model) ? (model['name'] ?? null) : null;
-
-/** Whether it is right, only the service knows; what it is, is shown to nobody. */
-function lookAtAnthropic({ ANTHROPIC_API_KEY: key }: Environment) {
-  if (!key) return missing('ANTHROPIC_API_KEY is not set', 'export ANTHROPIC_API_KEY=...');
-  if (key !== key.trim() || /\s/.test(key))
-    return warn('ANTHROPIC_API_KEY is set, with a space or line end in it', 'set it anew');
-  return ok('ANTHROPIC_API_KEY is set');
-}
-
-const isHere = (host: string): boolean =>
-  ['localhost', '127.0.0.1', '[::1]', '0.0.0.0'].includes(host);
-
-/** fetch says only that it failed; its cause says why. */
-function messageOf(error: unknown): string {
-  const { cause } = error as { cause?: unknown };
-  const inner = cause instanceof Error ? cause : error;
-  const { code } = inner as NodeJS.ErrnoException;
-  const message = inner instanceof Error ? inner.message : String(inner);
-  return firstLine(code && !message.includes(code) ? `${code} ${message}` : message);
 }

@@ -6,6 +6,8 @@
  *    time to show.
  * C3 A command that was sent to another host may go on there when we are cut off. There, "recreated" can be told from
  *    "not yet", and not from "not any more": that is unknown.
+ * C4 What has just been started runs, also when it will fall over in a moment: a container without a check of its own is well
+ *    when it is found running twice, some seconds apart, and was not started anew in between.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { plainName, safeArgument } from '../../machines/executor-config.ts';
@@ -35,7 +37,7 @@ export function containerRestart(run: Runnable, setting: Setting, host: Host): P
     ],
     before: async (tools) => (await startedAt(tools, host, container))?.at ?? null,
     probe: (tools, record) => wasRestarted(tools, setting, { host, container, record }),
-    health: (tools) => healthOf(tools, host, [container]),
+    health: (tools) => healthOf(tools, setting, host, [container]),
   };
 }
 
@@ -62,7 +64,7 @@ export function redeploy(run: Runnable, setting: Setting, host: Host): Plan {
     health: async (tools) => {
       const all = await containerIds(tools, host, [...base, 'ps', '--all', '-q', service]);
       if (all === null) return 'unknown';
-      return all.length === 0 ? 'unhealthy' : healthOf(tools, host, all);
+      return all.length === 0 ? 'unhealthy' : healthOf(tools, setting, host, all);
     },
   };
 }
@@ -183,23 +185,46 @@ async function containerIds(tools: Tools, host: Host, argv: string[]): Promise<s
   return ids.every((id) => /^[0-9a-f]{12,64}$/.test(id)) ? ids : null;
 }
 
-async function healthOf(tools: Tools, host: Host, names: string[]): Promise<Health> {
+/** C4. */
+async function healthOf(
+  tools: Tools,
+  setting: Setting,
+  host: Host,
+  names: string[],
+): Promise<Health> {
   const states = await statesOf(tools, host, names);
-  if (states === null) return 'unknown';
-  const each = states.map(healthOfState);
+  const health = healthOfAll(states);
+  if (states === null || health !== 'healthy' || states.every(hasCheck)) return health;
+  await sleep(timeoutMs(setting, 'steady'), null, { signal: tools.signal });
+  const later = await statesOf(tools, host, names);
+  const isSteady = later?.every((state, i) => startOf(state) === startOf(states[i])) !== false;
+  return isSteady ? healthOfAll(later) : 'unhealthy';
+}
+
+function healthOfAll(states: readonly JsonValue[] | null): Health {
+  const each = states?.map(healthOfState) ?? ['unknown'];
   if (each.includes('unhealthy')) return 'unhealthy';
   return each.includes('unknown') ? 'unknown' : 'healthy';
 }
 
 function healthOfState(state: JsonValue): Health {
   if (!isJsonObject(state)) return 'unknown';
-  const { Running: running, Restarting: restarting, Health: health } = state;
+  const { Running: running, Restarting: restarting } = state;
   if (running !== true || restarting === true) return 'unhealthy';
-  const status = isJsonObject(health) ? health['Status'] : undefined;
-  if (status === undefined || status === '' || status === 'none') return 'healthy'; // it runs, and has no check of its own
-  if (status === 'healthy' || status === 'unhealthy') return status;
-  return 'unknown'; // starting
+  if (!hasCheck(state)) return 'healthy';
+  const status = checkOf(state);
+  return status === 'healthy' || status === 'unhealthy' ? status : 'unknown'; // starting
 }
+
+/** What the container's own check says; undefined: it has none. */
+function checkOf(state: JsonValue): JsonValue | undefined {
+  const health = isJsonObject(state) ? state['Health'] : undefined;
+  const status = isJsonObject(health) ? health['Status'] : undefined;
+  return status === '' || status === 'none' ? undefined : status;
+}
+const hasCheck = (state: JsonValue): boolean => checkOf(state) !== undefined;
+const startOf = (state: JsonValue | undefined): JsonValue | undefined =>
+  isJsonObject(state) ? state['StartedAt'] : undefined;
 
 /** What docker says of each container's state; null: nothing that can be relied on. */
 async function statesOf(tools: Tools, host: Host, names: string[]): Promise<JsonValue[] | null> {

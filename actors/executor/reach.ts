@@ -5,6 +5,8 @@
  *    control character are refused: no shell reads anything but the words.
  * S2 The destination comes from the file, never from an action, and stands behind `--`.
  * S3 Nothing is asked at a terminal, nothing is forwarded, and no master connection is left in the background.
+ * S4 A request to another host's agent is for it alone: not on a subject that is kept in a stream, where the server would answer
+ *    first, and where those who may publish events could ask the agent themselves.
  */
 import { DEFAULT_TIMEOUTS, plainName } from '../../machines/executor-config.ts';
 import type {
@@ -14,6 +16,7 @@ import type {
   TimeoutName,
 } from '../../machines/executor-config.ts';
 import { RuntimeError } from '../../machines/errors.ts';
+import { streamOf } from '../../bus/streams.ts';
 import { subjectToken } from '../../bus/subjects.ts';
 
 /** What is in force, and what the drivers need to know of us. */
@@ -60,9 +63,20 @@ function viaText(name: string, reach: Reach): string {
   return reach.via === 'nats' ? `nats ${subjectOf(name, reach)}` : 'local';
 }
 
-/** Where that host's agent listens. */
-export const subjectOf = (name: string, { subject }: { subject?: string }): string =>
-  subject ?? `homelab.exec.${subjectToken(name)}`;
+/** Where that host's agent listens (S4). Throws NOT_CONFIGURED. */
+export function subjectOf(name: string, { subject }: { subject?: string }): string {
+  const chosen = subject ?? `exec.${subjectToken(name)}`;
+  const stream = streamOf(chosen);
+  if (stream === undefined) return chosen;
+  throw new RuntimeError(
+    `${chosen} is kept in the stream ${stream.name}, which answers by itself`,
+    {
+      code: 'NOT_CONFIGURED',
+      details: { host: name, subject: chosen },
+      hint: `Leave "subject" of host ${name} out (it is exec.<host> then), or name one outside of ${stream.subjects.join(', ')}.`,
+    },
+  );
+}
 
 export const timeoutMs = ({ config }: Setting, name: TimeoutName): number =>
   (config.timeouts[name] ?? DEFAULT_TIMEOUTS[name]) * 1000;

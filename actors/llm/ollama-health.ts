@@ -16,8 +16,8 @@ const ASK_MS = 1500;
 interface Known {
   at: number;
   since: number;
-  /** null: down. Undefined members: the server does not say which models it has. */
-  models: ReadonlySet<string> | 'unsaid' | null;
+  /** null: down. `unsaid`: the server does not say which models it has; `late`: it said nothing in time. */
+  models: ReadonlySet<string> | 'unsaid' | 'late' | null;
   reason: string;
 }
 
@@ -66,29 +66,31 @@ export class OllamaHealth {
 
   async #look(): Promise<Known> {
     const at = this.#now();
+    let signal: AbortSignal | undefined;
     try {
       const { Ollama } = await import('ollama'); // most nodes need none of it
-      const signal = AbortSignal.timeout(ASK_MS);
+      signal = AbortSignal.timeout(ASK_MS);
       const client = new Ollama({ host: this.#url, fetch: ollamaFetch({ signal }) });
       const [, list] = await Promise.all([client.version(), client.list().catch(() => null)]);
       const names = list?.models?.map(({ name }) => name);
       return { at, since: at, models: names === undefined ? 'unsaid' : new Set(names), reason: '' };
     } catch (error) {
-      const isLate = error instanceof Error && error.name === 'TimeoutError';
-      const why = isLate ? `no answer within ${ASK_MS / 1000} s` : connectionReason(error);
-      return { at, since: at, models: null, reason: `${this.#url}: ${why}` };
+      if (signal?.aborted) return { at, since: at, models: 'late', reason: '' };
+      const reason = `${this.#url}: ${connectionReason(error)}`;
+      return { at, since: at, models: null, reason };
     }
   }
 }
 
 function has({ models }: Known, model: string): boolean {
-  if (models === null) return false;
+  if (models === null || models === 'late') return false;
   return models === 'unsaid' || models.has(model) || models.has(`${model}:latest`);
 }
 
 function readinessOf(known: Known, model: string): Readiness {
   if (known.models === null)
     return { state: 'down', reason: known.reason, hint: 'Start it: ollama serve' };
+  if (known.models === 'late') return { state: 'unknown' };
   if (has(known, model)) return { state: 'up' };
   const hint = `ollama pull ${model}`;
   return { state: 'down', reason: `the server has no model ${model}: ${hint}`, hint };

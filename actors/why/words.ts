@@ -99,8 +99,12 @@ const MESSAGES: Record<string, string> = {
   'gate.granted': 'the gate lets it run',
   'gate.refused': 'the gate does not let it run yet',
   'service.reported': 'its service was heard of',
-  'llm.attempt.started': 'asked',
-  'llm.attempt.ended': 'answered, or not',
+  'llm.attempt.started': 'a model is asked',
+  'llm.attempt.ended': 'the model is done',
+  'proposal.durable': 'its proposal is on disk',
+  'proposal.taken': 'another action has this id',
+  'proposal.failed': 'its proposal was not written',
+  'action.settled': 'its action has ended',
   'incident.event': 'something is wrong',
   'incident.recovered': 'it is well again',
 };
@@ -134,7 +138,7 @@ function detailsOf(event: JsonObject): string {
   if (typeof event['type'] === 'string' && event['type'].startsWith('action.'))
     parts.unshift(...plainPart(event['status']));
   if (typeof event['type'] === 'string' && event['type'].startsWith('llm.'))
-    parts.unshift(...plainPart(event['model']), ...plainPart(event['outcome']));
+    parts.unshift(...plainPart(event['model']));
   if (isJsonObject(failure)) parts.push(...plainPart(failure['message']));
   if (isJsonObject(error)) parts.push(...plainPart(error['message']));
   if (isJsonObject(assignment))

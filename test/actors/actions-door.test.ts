@@ -9,7 +9,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { fsck } from '../../actors/fsck/fsck.ts';
 import { runVerb } from '../../actors/control.ts';
 import { GATE } from '../../machines/addresses.ts';
@@ -61,6 +61,27 @@ describe('from a file to what came of it', () => {
     expect(lab.content('a')).toMatchObject({ result: { ok: false, reason } });
     const { actions } = (await lab.verb('actions.list', {})) as { actions: { reason: string }[] };
     expect(actions).toMatchObject([{ status: 'failed', reason }]);
+  });
+
+  test('given people are being told of a failure when the node stops, then that is called off, and done by the next', async () => {
+    const told: string[] = [];
+    const lab = new Homelab();
+    lab.executor.answer = () => Promise.resolve(BADLY);
+    const never = (_about: unknown, key: string, signal: AbortSignal): Promise<void> =>
+      new Promise((_resolve, reject) => {
+        told.push(key);
+        signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
+      });
+    await lab.start({ escalate: never });
+    lab.put('pending', 'a');
+    await lab.is('a', 'pending');
+    lab.move('a', 'pending', 'approved');
+    await lab.is('a', 'escalating');
+    await eventually(() => expect(told).toHaveLength(1));
+    await lab.restart({ escalate: (_about, key) => Promise.resolve(void told.push(key)) });
+    await lab.is('a', 'settled');
+    expect(told).toEqual([told[0], told[0]]);
+    expect(lab.view('a').escalated).toBe(true);
   });
 
   test('given it is approved by verb, then the file moves first, and says who approved it', async () => {
@@ -138,7 +159,10 @@ describe('from a file to what came of it', () => {
     lab.put('pending', 'a');
     await lab.verb('actions.approve', { id: 'a' });
     await lab.is('a', 'verifying');
-    writeFileSync(join(lab.layout.world, 'services.json'), '{"vps/web": {"status": "healthy"}}');
+    const services = join(lab.layout.world, 'services.json');
+    const observe = (): void => writeFileSync(services, '{"vps/web": {"status": "healthy"}}');
+    const observing = setInterval(observe, 50); // times of files are coarser than the clock
+    onTestFinished(() => clearInterval(observing));
     await lab.is('a', 'completed');
     expect(lab.content('a')).toMatchObject({ result: { verified_by: 'world/services.json' } });
   });
@@ -342,6 +366,8 @@ describe('files that are no actions', () => {
       expect(readFileSync(`${lab.path('pending', 'a')}.error`, 'utf8')).toMatch(reason),
     );
     expect(lab.knows('a')).toBe(false);
+    const refused = { count: 1, first: ['pending/a.json'] };
+    expect(lab.part('actions')['refused_files']).toEqual(refused);
     rmSync(lab.path('pending', 'a'), { recursive: true });
     await eventually(() => expect(existsSync(`${lab.path('pending', 'a')}.error`)).toBe(false));
   });
@@ -452,6 +478,58 @@ describe('the gate', () => {
     await lab.restart({ mode: 'on' });
     await lab.is('a', 'completed');
     expect(lab.executor.ran).toEqual(['a']);
+  });
+
+  test('given more wait than the status shows, then it shows what a person is asked about', async () => {
+    const lab = await new Homelab().start({ mode: 'off' });
+    const ids = Array.from({ length: 51 }, (_, i) => `a-${i}`);
+    for (const id of ids) lab.put('pending', id);
+    for (const id of ids) await lab.is(id, 'pending');
+    for (const id of ids) lab.move(id, 'pending', 'approved');
+    for (const id of ids) await lab.is(id, 'approved');
+    lab.put('pending', 'z');
+    await lab.is('z', 'pending');
+    await eventually(() => {
+      const { waiting, counts } = lab.part('actions');
+      const rest = Array.from({ length: 49 }, () => ({ status: 'approved' }));
+      expect(waiting).toMatchObject([{ action_id: 'z' }, ...rest]);
+      expect(counts).toMatchObject({ approved: 51, pending: 1 });
+    });
+  });
+
+  test('given more have ended than are remembered, then the oldest goes with its output, and its name can come again', async () => {
+    const lab = await new Homelab().start({ keptSettled: 2 });
+    const runOne = async (id: string): Promise<void> => {
+      lab.put('pending', id);
+      await lab.is(id, 'pending');
+      lab.move(id, 'pending', 'approved');
+      await lab.is(id, 'completed');
+    };
+    const output = (id: string): boolean => existsSync(join(lab.layout.output, id));
+    for (const id of ['a', 'b', 'c']) await runOne(id);
+    await eventually(() => expect([lab.knows('a'), output('a')]).toEqual([false, false]));
+    expect([output('b'), output('c')]).toEqual([true, true]);
+    rmSync(lab.path('completed', 'a'));
+    await runOne('a'); // the same content under the same name
+    expect(lab.executor.ran).toEqual(['a', 'b', 'c', 'a']);
+  });
+
+  test('given the policy changes, then the gate knows before anybody looks at the folders', async () => {
+    let policy: Policy = DEFAULT_POLICY;
+    let tell = (): void => undefined;
+    const onPolicyChange = (listener: () => void): (() => void) => {
+      tell = listener;
+      return () => undefined;
+    };
+    const rescanMs = 600_000;
+    const lab = await new Homelab().start({ loadPolicy: () => policy, onPolicyChange, rescanMs });
+    await lab.door.lookAtAll();
+    policy = { ...DEFAULT_POLICY, closed_windows: [{ from: '00:00', to: '24:00' }] };
+    tell();
+    await eventually(() => {
+      const { context } = lab.at.node.kernel.system.read(GATE).snapshot;
+      expect(context).toMatchObject({ policy });
+    });
   });
 
   test('given the policy changes while it waits, then it runs by itself', async () => {

@@ -1,5 +1,5 @@
 /** What the doctor finds, on real folders, files, locks, sockets and servers. */
-import { chmodSync, mkdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import type { AddressInfo, Server, Socket } from 'node:net';
 import { createServer as createHttpServer } from 'node:http';
@@ -9,6 +9,7 @@ import { examine, needed, ok } from '../../actors/doctor/check.ts';
 import type { Check, Probe } from '../../actors/doctor/check.ts';
 import { configurationProbes } from '../../actors/doctor/configuration.ts';
 import { isFit } from '../../actors/doctor/examine.ts';
+import { homelabProbes } from '../../actors/doctor/homelab.ts';
 import { hostProbes } from '../../actors/doctor/host.ts';
 import { isolationProbes } from '../../actors/doctor/isolation.ts';
 import { lockState } from '../../actors/doctor/lock-holder.ts';
@@ -23,7 +24,9 @@ import { configPlace } from '../../cells/config-place.ts';
 import { loadConfig } from '../../cells/daemon-config.ts';
 import { missionsLayout } from '../../cells/layout.ts';
 import { lockMissions } from '../../cells/lock.ts';
+import { runtimeLayout } from '../../cells/runtime-layout.ts';
 import { temporaryFolder } from '../support/cell-files.ts';
+import { makeFakeHost } from '../support/fake-docker.ts';
 import { startNode } from '../support/node.ts';
 
 async function look(probes: readonly Probe[], name: string): Promise<Check> {
@@ -299,6 +302,37 @@ describe('models', () => {
     await expect(getJson(`http://${endless.OLLAMA_HOST}/`)).rejects.toThrow(/more than/);
   });
 
+  test('given a chain of its own, then each model of it is looked for, and the first that can be asked is named', async () => {
+    const here = await ollamaWith('{"models": [{"name": "tiny:latest"}]}');
+    const keyFile = join(temporaryFolder(), 'key');
+    writeFileSync(keyFile, 'sk-ant-very-secret', { mode: 0o600 });
+    const chain = [
+      { model: 'ollama/big' },
+      { model: 'ollama/tiny' },
+      { model: 'claude-haiku-5-5' },
+    ];
+    const llm = { chain, anthropic: { key_file: keyFile } };
+    const probes = (): Probe[] => serviceProbes(here, { llm });
+    expect(await look(probes(), 'ollama')).toMatchObject({ fix: 'ollama pull big' });
+    expect(await look(probes(), 'anthropic')).toMatchObject({ state: 'ok' });
+    expect((await look(probes(), 'models')).detail).toMatch(/^ollama\/tiny is asked first/);
+    chmodSync(keyFile, 0o644);
+    expect(await look(probes(), 'anthropic')).toMatchObject({ fix: `chmod 600 ${keyFile}` });
+  });
+
+  test('given none that can be asked, then what comes of it is said, and what mends it', async () => {
+    const check = await look(serviceProbes({ OLLAMA_HOST: '127.0.0.1:9' }), 'models');
+    expect(check).toMatchObject({
+      state: 'warn',
+      detail: expect.stringMatching(/no event is diag/),
+    });
+    expect(check.fix).toContain('ANTHROPIC_API_KEY');
+    const llm = { chain: [{ model: 'rules' }] };
+    expect((await look(serviceProbes({}, { llm }), 'models')).detail).toMatch(
+      /only the fixed table/,
+    );
+  });
+
   test.each([
     [undefined, 'missing'],
     ['sk-ant-very-secret', 'ok'],
@@ -307,6 +341,45 @@ describe('models', () => {
     const check = await look(serviceProbes({ ANTHROPIC_API_KEY: key }), 'anthropic');
     expect(check.state).toBe(state);
     expect(JSON.stringify(check)).not.toContain('very-secret');
+  });
+});
+
+describe('the homelab', () => {
+  const at = (runtime: string): Probe[] => homelabProbes({ runtime, nodeName: 'solaria' });
+
+  test('given no runtime folder, then that is no fault, and says how to get one', async () => {
+    const check = await look(at('off'), 'runtime folder');
+    expect(check).toMatchObject({ state: 'ok', detail: expect.stringContaining('--runtime DIR') });
+  });
+
+  test('given a folder that is fit, then its files and docker are looked at, and a host that is not reached is named', async () => {
+    const host = makeFakeHost();
+    const root = temporaryFolder();
+    const layout = runtimeLayout(root);
+    expect(await look(at(root), 'runtime folder')).toMatchObject({ state: 'ok' });
+    mkdirSync(join(root, 'config'));
+    writeFileSync(layout.policyFile, '{"confidence_flor": 1}');
+    const hosts = {
+      solaria: { via: 'local', docker: '/nowhere/docker' },
+      piha: { via: 'ssh', destination: 'piha' },
+    };
+    writeFileSync(layout.executorFile, JSON.stringify({ hosts }));
+    host.rules([{ match: 'piha', early: true, stderr: 'piha: Permission denied\n', exit: 255 }]);
+    expect(await look(at(root), 'policy')).toMatchObject({ state: 'missing', needed: false });
+    expect((await look(at(root), 'executor.json')).fix).toContain('notify');
+    expect(await look(at(root), 'docker')).toMatchObject({ state: 'missing' });
+    const piha = await look(at(root), 'ssh piha');
+    expect(piha).toMatchObject({ state: 'warn', detail: 'piha: piha: Permission denied' });
+    mkdirSync(layout.state);
+    writeFileSync(layout.plannerHeartbeat, '');
+    utimesSync(layout.plannerHeartbeat, 1, 1);
+    expect(await look(at(root), 'heartbeat')).toMatchObject({ state: 'warn' });
+  });
+
+  test('given a file is in the place of the folder, then that is said', async () => {
+    const file = join(temporaryFolder(), 'runtime');
+    writeFileSync(file, '');
+    expect(await look(at(file), 'runtime folder')).toMatchObject({ state: 'missing' });
   });
 });
 

@@ -1,8 +1,9 @@
 /**
  * `npm run crash`: the crash and fault proof. Prints what was tried and what came of it; exit 1 on any violation, whose
- * folder is then kept. `--short` is for every change: each named fault point once and twenty seconds of random kills; the
- * full form tries every visit of every point and kills at random for ten minutes. `--seed N` repeats the random choices,
- * `--only boundaries|random|disk` runs one part, `--seconds N` bounds each of the first two.
+ * folder is then kept. `--short` is for every change: each named fault point once and twenty seconds of random kills, and
+ * ten seconds of the chain from an event to an action; the full form tries every visit of every point and kills at random
+ * for ten minutes. `--seed N` repeats the random choices, `--only boundaries|random|disk|chain` runs one part, `--seconds N`
+ * bounds each but the disk.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
@@ -10,6 +11,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { listPoints, nameOf, spread, tryPoint } from './boundaries.ts';
 import type { BoundaryResult } from './boundaries.ts';
+import { listChain, tryChain } from './chain.ts';
 import { Chance } from './random.ts';
 import { killAtRandom } from './random-kills.ts';
 import { fillTheDisk } from './small-disk.ts';
@@ -30,10 +32,12 @@ const root = mkdtempSync(join(tmpdir(), 'lazarus-crash-'));
 /** A life waits a third of its time: for disks, timers and processes. */
 const AT_ONCE = Math.min(8, availableParallelism() + 1);
 
+type Tried = Pick<Trial, 'folder' | 'violations' | 'recoveries' | 'acknowledged' | 'remove'>;
+
 interface Part {
   name: string;
   tried: string;
-  trials: Trial[];
+  trials: Tried[];
   skipped?: string;
 }
 
@@ -42,6 +46,7 @@ const parts: Part[] = [];
 if (wants('boundaries')) parts.push(await boundaries());
 if (wants('random')) parts.push(await randomKills());
 if (wants('disk')) parts.push(await smallDisk());
+if (wants('chain')) parts.push(await chain());
 const violations = report(parts);
 if (violations === 0) rmSync(root, { recursive: true, force: true });
 process.exit(violations === 0 && parts.length > 0 ? 0 : 1);
@@ -96,8 +101,32 @@ async function smallDisk(): Promise<Part> {
   return { name: 'small disk', tried: `node held ${timesHeld} times`, trials: [trial] };
 }
 
+async function chain(): Promise<Part> {
+  const until = performance.now() + (bound ?? (values.short ? 10_000 : Infinity));
+  const { points, trial: clean } = await listChain();
+  done(clean, 'chain');
+  const chance = new Chance(seed + 2);
+  const queue = spread(
+    points.map((at) => ({ life: 'first', at })),
+    () => chance.next(),
+  );
+  const trials: Tried[] = [clean];
+  let [taken, kills] = [0, 0];
+  const worker = async (): Promise<void> => {
+    for (let point = queue[taken++]; point && performance.now() < until; point = queue[taken++]) {
+      const { trial, wasKilled } = await tryChain(point.at);
+      kills += wasKilled ? 1 : 0;
+      trials.push(trial);
+      done(trial, `chain, ${point.at}`);
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, worker));
+  const tried = `${kills} kills at ${points.length} visits of ${new Set(queue.map(nameOf)).size} points, from an event to a verified action`;
+  return { name: 'chain', tried, trials };
+}
+
 /** Says at once what went wrong, and keeps the folder only then. */
-function done(trial: Trial, what: string): void {
+function done(trial: Tried, what: string): void {
   if (trial.violations.length === 0) return trial.remove();
   console.log(`VIOLATION (${what}) in ${trial.folder}`);
   for (const violation of trial.violations)

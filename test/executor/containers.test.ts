@@ -5,8 +5,10 @@ import { describe, expect, test } from 'vitest';
 import { findMarked } from '../../actors/marks.ts';
 import { eventually } from '../support/eventually.ts';
 import { makeFakeHost, OLD, runnable, runOnce } from '../support/fake-docker.ts';
+import type { FakeHost } from '../support/fake-docker.ts';
 
 const never = new AbortController().signal;
+const NEW = '2026-06-01T00:00:00Z';
 
 describe('container_restart', () => {
   test('given a container, when it runs, then docker restart is called once and the record says how it ended', async () => {
@@ -165,7 +167,10 @@ describe('redeploy', () => {
 
   test('given a compose file, then that service is recreated', async () => {
     const host = makeFakeHost();
-    host.configure({ hosts: { here: { via: 'local', compose: { web: compose } } } });
+    host.configure({
+      hosts: { here: { via: 'local', compose: { web: compose } } },
+      timeouts: { steady: 0.01 },
+    });
     host.containers({ app: { id: 'aaaaaaaaaaaa', StartedAt: OLD, Running: true } });
     const executor = await host.open();
     const run = runnable({ type: 'redeploy' });
@@ -199,10 +204,37 @@ describe('what a service says of itself', () => {
     ['unhealthy', { Running: false }],
   ])('%s: %j', async (health, state) => {
     const host = makeFakeHost();
+    host.configure({ timeouts: { steady: 0.01 } });
     host.containers({ web: { StartedAt: OLD, ...state } });
     const executor = await host.open();
     expect(await executor.isHealthy(runnable(), never)).toBe(health);
   });
+
+  test.each<[string, string, (host: FakeHost) => void]>([
+    ['stops', 'unhealthy', (host) => host.containers({ web: { StartedAt: OLD, Running: false } })],
+    [
+      'is started anew',
+      'unhealthy',
+      (host) => host.containers({ web: { StartedAt: NEW, Running: true } }),
+    ],
+    ['is gone', 'unknown', (host) => host.containers({})],
+    ['runs on', 'healthy', () => undefined],
+  ])(
+    'given one without a check of its own that %s at once, then it is %s',
+    async (_what, health, happen) => {
+      const host = makeFakeHost();
+      host.configure({ timeouts: { steady: 1 } });
+      host.containers({ web: { StartedAt: OLD, Running: true } });
+      const executor = await host.open();
+      const said = executor.isHealthy(runnable(), never);
+      await eventually(() => {
+        const [first] = host.calls('docker');
+        expect(() => process.kill(first?.pid ?? process.pid, 0)).toThrow('ESRCH'); // it has looked
+      });
+      happen(host);
+      expect(await said).toBe(health);
+    },
+  );
 
   test('given a docker that fails, then it is unknown', async () => {
     const host = makeFakeHost();
@@ -222,7 +254,7 @@ describe('over ssh', () => {
 
   test('the command stands quoted behind the destination, and the options are ours', async () => {
     const host = makeFakeHost();
-    host.configure({ hosts: { piha } });
+    host.configure({ hosts: { piha }, timeouts: { steady: 0.01 } });
     host.containers({ web: { StartedAt: OLD, Running: true } });
     const executor = await host.open();
     const run = runnable({ host: 'piha' });

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { NatsConnection } from 'nats';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { NatsBus } from '../../bus/nats.ts';
+import { STREAMS } from '../../bus/streams.ts';
 import type { JsonObject, JsonValue } from '../../machines/json.ts';
 import { eventually } from '../support/eventually.ts';
 import { makeFakeHost, runnable, runOnce } from '../support/fake-docker.ts';
@@ -19,13 +20,13 @@ async function world(answer: (request: JsonObject) => JsonValue | undefined) {
     credentials: () => ({ kind: 'none' }),
     credentialsFrom: null,
     nodeId: 'node-1',
-    streams: [],
+    streams: STREAMS,
     log,
   });
   onTestFinished(() => bus.close());
   await eventually(() => expect(bus.isUp).toBe(true), { timeoutMs: 10_000 });
   const client = await server.client();
-  const requests = await serve(client, 'homelab.exec.nas%2E1', answer);
+  const requests = await serve(client, 'exec.nas%2E1', answer);
   const host = makeFakeHost();
   host.configure({
     hosts: { 'nas.1': { via: 'nats' }, gone: { via: 'nats', subject: 'my.agents.gone' } },
@@ -69,7 +70,7 @@ describe('a request to a host’s agent', () => {
         : { ok: true, exit_code: 0, stdout: 'web \u001b[2Jpassword=hunter22\n' },
     );
     expect(await executor.plan(run)).toMatchObject({
-      via: 'nats homelab.exec.nas%2E1',
+      via: 'nats exec.nas%2E1',
       semantics: 'verify',
       verifies: true,
     });
@@ -103,6 +104,19 @@ describe('a request to a host’s agent', () => {
     });
     expect(host.calls()).toEqual([]);
   });
+
+  test.each(['homelab.exec.nas', 'actions.run'])(
+    'given a subject that a stream keeps (%s), then it is refused before anything is asked',
+    async (subject) => {
+      const host = makeFakeHost();
+      host.configure({ hosts: { nas: { via: 'nats', subject } } });
+      const executor = await host.open();
+      await expect(executor.plan(runnable({ host: 'nas' }))).rejects.toMatchObject({
+        code: 'NOT_CONFIGURED',
+        hint: expect.stringContaining('exec.<host>') as string,
+      });
+    },
+  );
 
   test('given a failure there, then it is a known one', async () => {
     const { host, executor } = await world(() => ({

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { GATE, PLANNER } from '../../machines/addresses.ts';
 import type { HomelabEvent } from '../../machines/homelab-events.ts';
+import type { JsonObject } from '../../machines/json.ts';
 import type { ActionStatus } from '../../machines/remediation.ts';
 import { ActionDriver, BADLY, hashOf, PLAN, proposal, sentTo, WELL } from '../support/action.ts';
 
@@ -107,6 +108,25 @@ describe('where its file stands is what it is (A2, A4)', () => {
     one.found(status);
     expect(one.state).toBe(state);
     expect(one.context.by).toBe('whoever moved its file');
+  });
+
+  test.each<[string, JsonObject, string]>([
+    ['says so', {}, 'operator-tg-12345 (file)'],
+    [
+      'says so with characters that steer a terminal',
+      { by: 'bob\u001b[2J\u202e' },
+      'bob[2J (file)',
+    ],
+    ['is about another folder', { to: 'rejected' }, 'whoever moved its file'],
+    ['is of another day', { timestamp: 1 }, 'whoever moved its file'],
+    ['is one of ours', { key: 'n:k' }, 'whoever moved its file'],
+  ])('given its history %s, then that is who approved it', (_what, more, by) => {
+    const one = new ActionDriver();
+    one.found('pending');
+    const timestamp = one.driver.clock.at / 1000;
+    const line = { from: 'pending', to: 'approved', timestamp, by: 'operator-tg-12345', ...more };
+    one.found('approved', { ...proposal('a'), transition_history: [line] });
+    expect(one.context).toMatchObject({ by, approval: { by, door: 'file' } });
   });
 
   test('given another executor takes an approved one, then it is followed to its end and nothing is run', () => {
@@ -425,6 +445,19 @@ describe('a run', () => {
     expect(one.state).toBe('underway.verifying');
     one.driver.done('health', { by: 'its driver' });
     expect(one.context.verification?.by).toBe('its driver');
+  });
+
+  test('given good news that are dated by the second in which it ended, then they count; those of the second before do not', () => {
+    const one = new ActionDriver().running();
+    one.driver.pass(1600 - (one.driver.clock.at % 1000)).done('run', WELL); // at .600
+    const dated = (ms: number): HomelabEvent => {
+      const event = at(one, ms);
+      return { ...event, at: `${event.at.slice(0, 19)}Z` };
+    };
+    one.tell({ type: 'service.reported', healthy: true, event: dated(-700) });
+    expect(one.state).toBe('underway.verifying');
+    one.tell({ type: 'service.reported', healthy: true, event: dated(300) });
+    expect(one.state).toBe('underway.finishing');
   });
 
   test('given nobody says in time that the service is well, then it failed, and people are told', () => {

@@ -20,7 +20,7 @@ import type { CellContext } from '../../machines/cell-context.ts';
 import { RuntimeError } from '../../machines/errors.ts';
 import type { JsonObject, JsonValue } from '../../machines/json.ts';
 import { PUBLIC_EVENTS } from '../../machines/public-events.ts';
-import { withBus } from '../support/bus.ts';
+import { busIsUp, withBus } from '../support/bus.ts';
 import { eventually } from '../support/eventually.ts';
 import { startNats } from '../support/nats-server.ts';
 import { jsonOf, wireTo } from '../support/nats-wire.ts';
@@ -55,6 +55,7 @@ async function atWork(nats?: string): Promise<TestNode> {
   fixture.drop(waiting);
   await fixture.waitsAt('m', 'g');
   await fixture.taskIs('m', 'broken', 'failed');
+  await busIsUp(fixture.node);
   return fixture;
 }
 

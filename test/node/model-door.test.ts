@@ -2,6 +2,8 @@
 import { getEventListeners, once } from 'node:events';
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { expect, onTestFinished, test } from 'vitest';
 import { OllamaHealth } from '../../actors/llm/ollama-health.ts';
@@ -72,6 +74,18 @@ test('given answers that are none again and again, then the task fails with what
   await at.cellIs('m', 'failed');
   expect(at.task('m', 't').blocked_reason).toContain('no model gave an answer that counts');
   expect(server.hits).toHaveLength(3); // the question, and two that ask for a mended answer
+});
+
+test('given a server that is too busy to say at once what it has, then it is not known to be away, and is asked', async () => {
+  const silent = createServer(() => undefined).listen(0, '127.0.0.1');
+  await once(silent, 'listening');
+  onTestFinished(() => silent.close().closeAllConnections());
+  const { port } = silent.address() as AddressInfo;
+  const health = new OllamaHealth(`http://127.0.0.1:${port}`, Date.now);
+  const { signal } = new AbortController();
+  expect(await health.ready('qwen2.5:7b', signal)).toEqual({ state: 'unknown' });
+  const away = new OllamaHealth('http://127.0.0.1:9', Date.now);
+  expect(await away.ready('qwen2.5:7b', signal)).toMatchObject({ state: 'down' });
 });
 
 test('given no model for long, then nothing piles up while one is looked for', async () => {

@@ -9,6 +9,7 @@ import { NATS_BRIDGE } from '../../machines/addresses.ts';
 import type { BridgeContext, BridgeEvent } from '../../machines/bridge-context.ts';
 import type { JsonObject } from '../../machines/json.ts';
 import { storedIn } from '../support/bus.ts';
+import { SOON } from '../support/bus-intervals.ts';
 import { eventually } from '../support/eventually.ts';
 import { startNatsProcess } from '../support/nats-process.ts';
 import { startNode } from '../support/node.ts';
@@ -28,7 +29,12 @@ async function openDoors(node: MissionNode, url: string, heard: Heard[]): Promis
     if (address === NATS_BRIDGE && event.type === 'bridge.heard')
       heard.push(event as unknown as Heard);
   });
-  const door = await openNatsDoor(node, { nats: url, options: { context: false }, log });
+  const door = await openNatsDoor(node, {
+    nats: url,
+    options: { context: false },
+    log,
+    intervals: SOON,
+  });
   if (door.bus === null) throw new Error('no bus');
   return [await openNatsHomelab(node, { bus: door.bus, log }), door];
 }

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { connect } from 'nats';
 import type { JetStreamManager, NatsConnection } from 'nats';
-import { onTestFinished } from 'vitest';
+import { expect, onTestFinished } from 'vitest';
 import type { MissionNode, OpenDoor } from '../../actors/node.ts';
 import { openNatsDoor } from '../../actors/nats-door.ts';
 import { RecordReader } from '../../actors/outbox-records.ts';
@@ -11,6 +11,7 @@ import type { JournalRecordLine } from '../../cells/journal-reader.ts';
 import type { BusRole } from '../../bus/nats-users.ts';
 import type { JsonObject } from '../../machines/json.ts';
 import { SOON } from './bus-intervals.ts';
+import { eventually } from './eventually.ts';
 
 const quiet = { info: () => undefined, warn: () => undefined };
 
@@ -20,6 +21,16 @@ export const withBus =
   async (node: MissionNode): Promise<OpenDoor[]> => [
     await openNatsDoor(node, { nats, options: { context: false }, log: quiet, intervals: SOON }),
   ];
+
+/**
+ * Streams and service are there. Before that nobody keeps what is published, and the server answers nothing to a request that
+ * comes from another account than the runtime's.
+ */
+export async function busIsUp(node: MissionNode): Promise<void> {
+  await eventually(() => expect(node.status().parts['nats']).toMatchObject({ state: 'up' }), {
+    timeoutMs: 20_000,
+  });
+}
 
 interface NatsEntry {
   url: string;

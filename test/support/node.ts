@@ -24,6 +24,7 @@ import type { CellContext } from '../../machines/cell-context.ts';
 import type { JsonObject } from '../../machines/json.ts';
 import { put } from './cell-files.ts';
 import { eventually } from './eventually.ts';
+import type { AtEnd } from './shared.ts';
 
 export type Options = Partial<Omit<NodeOptions, 'missionsDir' | 'log'>>;
 
@@ -282,18 +283,22 @@ export class TestNode {
 }
 
 /** A node on a new missions folder, stopped and removed when the test ends. */
-export async function startNode(options: Options = {}, missions?: string): Promise<TestNode> {
-  const folder = missions ?? temporaryMissions();
+export async function startNode(
+  options: Options = {},
+  missions?: string,
+  atEnd: AtEnd = onTestFinished,
+): Promise<TestNode> {
+  const folder = missions ?? temporaryMissions(atEnd);
   const warnings: Warning[] = [];
   const fixture = new TestNode(folder, await openNode(folder, options, warnings), warnings);
-  onTestFinished(() => fixture.stop());
+  atEnd(() => fixture.stop());
   return fixture;
 }
 
 /** Removed after the nodes on it have stopped: `onTestFinished` runs in reverse order. */
-export function temporaryMissions(): string {
+export function temporaryMissions(atEnd: AtEnd = onTestFinished): string {
   const folder = mkdtempSync(join(tmpdir(), 'lazarus-node-'));
-  onTestFinished(() => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }));
+  atEnd(() => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }));
   return folder;
 }
 

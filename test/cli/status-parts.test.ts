@@ -1,0 +1,71 @@
+/** The status for people: what keeps planner and executor from their work is said, and nothing else. */
+import { stripVTControlCharacters } from 'node:util';
+import { expect, test } from 'vitest';
+import { partsLines, partsSummary } from '../../cli/status-parts.ts';
+import type { JsonValue } from '../../machines/json.ts';
+
+const linesOf = (parts: Record<string, JsonValue>): string[] =>
+  partsLines(parts).map((line) => stripVTControlCharacters(line).trim());
+
+const up = { model: 'ollama/tiny', state: 'up', reason: null };
+const off = { model: 'claude-haiku-5-5', state: 'off', reason: 'no API key' };
+const counts = { pending: 0, approved: 0, running: 0, held: 0 };
+
+test('given all is well, then there is a line of names and nothing more', () => {
+  const parts = {
+    nats: { state: 'up' },
+    llm: [up, off],
+    planner: { state: 'up', policy: { problem: null } },
+    actions: { state: 'up', counts, frozen: null, not_looked_after: 0 },
+    executor: { state: 'up', mode: 'on', problem: null },
+  };
+  expect(partsSummary(parts)).toBe('nats up · llm 1 of 2 · planner up · actions up · executor up');
+  expect(linesOf(parts)).toEqual([]);
+});
+
+test('given no model that can be asked, then each is named with what is missing', () => {
+  const down = { model: 'ollama/tiny', state: 'down', reason: 'ECONNREFUSED' };
+  const text = 'no model can be asked: ollama/tiny: ECONNREFUSED; claude-haiku-5-5: no API key';
+  expect(linesOf({ llm: [down, off] })).toEqual([text]);
+  expect(linesOf({ llm: [{ ...down, state: 'unknown' }, off] })).toEqual([]);
+});
+
+test.each<[string, Record<string, JsonValue>, RegExp]>([
+  ['a part is down', { redis: { state: 'down', reason: 'refused' } }, /^redis is down: refused$/],
+  [
+    'it is frozen',
+    { actions: { frozen: { by: 'bob', reason: 'moving' } } },
+    /^frozen by bob: mov.*unfr/,
+  ],
+  [
+    'the policy is bad',
+    { planner: { policy: { problem: 'line 3' } } },
+    /^policy.json is not taken: l/,
+  ],
+  [
+    'executor.json is bad',
+    { executor: { mode: 'on', problem: 'x' } },
+    /^executor.json is not taken/,
+  ],
+  ['files are too many', { actions: { not_looked_after: 7 } }, /^7 action files are too many/],
+  [
+    'a file is no action',
+    { actions: { refused_files: { count: 1, first: ['pending/x.json'] } } },
+    /^1 file is no action: pending.x.json; see/,
+  ],
+  ['incidents are too many', { planner: { refused: 3 } }, /^3 events had no room/],
+])('given %s, then that is said', (_what, parts, line) => {
+  expect(linesOf(parts)).toEqual([expect.stringMatching(line)]);
+});
+
+test.each(['off', 'dry-run'])(
+  'given approved actions and an executor that is %s, then that is why they wait',
+  (mode) => {
+    const actions = { counts: { ...counts, approved: 2 } };
+    expect(linesOf({ actions, executor: { mode } })).toEqual([
+      `2 approved wait: the executor is ${mode} (--executor on)`,
+      'actions: 2 approved',
+    ]);
+    expect(linesOf({ actions, executor: { mode: 'on' } })).toHaveLength(1);
+  },
+);
