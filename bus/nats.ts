@@ -9,7 +9,8 @@
  *    what the state says; credentials and certificates are read anew for each, so that mending a file mends the connection.
  * C4 Every message of ours has an id, so that one that was sent twice is stored once.
  * C5 It is up when its streams are there: made, or brought up to date, after each connection.
- * C6 Messages of others are taken one by one: the next is not delivered before this one is done, however often it has to come.
+ * C6 What the server was asked when the connection was lost has failed then: the client itself would wait for the answer.
+ * C7 Messages of others are taken one by one: the next is not delivered before this one is done, however often it has to come.
  *    Actors tell what they had by how far they were in the stream, so one that overtakes another would be its end.
  */
 import { connect, credsAuthenticator, Events, headers as newHeaders, nanos } from 'nats';
@@ -63,11 +64,13 @@ export interface NatsOptions {
 export interface BusIntervals {
   /** Of one try to connect, the handshake of TLS included. Default 5000. */
   connectMs: number;
+  /** In which the server answers, or has not. Default 5000. */
+  ackMs: number;
   /** Between two tries of what failed, unless the connection is back before. Default 1000. */
   retryMs: number;
   /** Between the client's own tries of a connection that was lost. Default 250. */
   reconnectMs: number;
-  /** C6: what nobody acknowledged, because we were killed, comes again after so long. Default 5000. */
+  /** C7: what nobody acknowledged, because we were killed, comes again after so long. Default 5000. */
   redeliveryMs: number;
   /** Of one read, when nothing comes. Default 5000, at least 1000. */
   readMs: number;
@@ -75,6 +78,7 @@ export interface BusIntervals {
 
 const INTERVALS: BusIntervals = {
   connectMs: 5000,
+  ackMs: 5000,
   retryMs: 1000,
   reconnectMs: 250,
   redeliveryMs: 5000,
@@ -82,7 +86,6 @@ const INTERVALS: BusIntervals = {
 };
 
 const LSN = 'Lazarus-Lsn';
-const ACK_MS = 5000;
 /** A connection that was lost is tried by the client itself, quickly and so often; then by us (C3). */
 const RECONNECTS = 8;
 const PING_MS = 5000;
@@ -98,8 +101,9 @@ const DUPLICATES_MS = 10 * 60_000;
 const WINDOW = 256;
 /** What is under way when it closes is waited for so long. */
 const DRAIN_MS = 2000;
-/** Messages of others that are read at once, and for how long the server keeps such a reader. */
+/** Messages of others that are read at once, how long that may take, and for how long the server keeps such a reader. */
 const RUN = 5000;
+const RUN_MS = 5000;
 const READER_MS = 30_000;
 
 /** "stream name already in use with a different configuration", "subjects overlap with an existing stream" */
@@ -128,6 +132,8 @@ export class NatsBus implements Bus {
   #consumers: Promise<void>[] = [];
   /** Reads under way; they do not end by themselves when their connection does. */
   readonly #reads = new Set<ConsumerMessages>();
+  /** C6: ends what the server was asked. */
+  readonly #asked = new Set<() => void>();
   /** Ends every pause: the connection is there, or the bus is closed. */
   #wake = new AbortController();
 
@@ -172,10 +178,10 @@ export class NatsBus implements Bus {
   async lastPosition(stream: string): Promise<number> {
     const manager = await this.#jetStream();
     const name = this.#nameOf(stream);
-    const { state } = await manager.streams.info(name);
+    const { state } = await this.#unlessLost(manager.streams.info(name));
     const first = Math.max(state.first_seq, state.last_seq - LOOK_BACK + 1);
     for (let seq = state.last_seq; seq >= first && seq > 0; seq -= 1) {
-      const position = this.#positionIn(await storedAt(manager, name, seq));
+      const position = this.#positionIn(await this.#unlessLost(storedAt(manager, name, seq)));
       if (position === undefined) continue;
       if (seq === state.last_seq) this.#ends.set(stream, seq);
       return position;
@@ -230,9 +236,8 @@ export class NatsBus implements Bus {
     const connection = this.#live();
     const headers = newHeaders();
     headers.set(NODE_HEADER, this.#options.nodeId);
-    await connection
-      .jetstream()
-      .publish(subject, JSON.stringify(body), { headers, msgID: id, timeout: ACK_MS });
+    const options = { headers, msgID: id, timeout: this.#intervals.ackMs };
+    await this.#unlessLost(connection.jetstream().publish(subject, JSON.stringify(body), options));
     for (const name of this.#ends.keys()) this.#ends.delete(name); // it may have gone to any of them
   }
 
@@ -245,10 +250,11 @@ export class NatsBus implements Bus {
     headers.set(NODE_HEADER, this.#options.nodeId);
     for (let before = 0; ;) {
       const expect = { lastSubjectSequence: before };
-      const options = { headers, msgID: body.id, expect, timeout: ACK_MS };
+      const options = { headers, msgID: body.id, expect, timeout: this.#intervals.ackMs };
       try {
         const jetStream = this.#live().jetstream();
-        const { duplicate } = await jetStream.publish(subject, JSON.stringify(body), options);
+        const telling = jetStream.publish(subject, JSON.stringify(body), options);
+        const { duplicate } = await this.#unlessLost(telling);
         this.#ends.delete(stream);
         return !duplicate;
       } catch (error) {
@@ -274,9 +280,9 @@ export class NatsBus implements Bus {
   ): Promise<Incoming | undefined> {
     const manager = await this.#jetStream();
     const name = this.#nameOf(stream);
-    const found = await orNone(manager.streams.getMessage(name, query));
+    const found = await this.#unlessLost(orNone(manager.streams.getMessage(name, query)));
     if (found === undefined) return undefined;
-    const { created } = await manager.streams.info(name);
+    const { created } = await this.#unlessLost(manager.streams.info(name));
     const { subject, data, seq, time, header } = found;
     const position = { stream: name, created, seq };
     const writer = header.get(NODE_HEADER) || null;
@@ -284,7 +290,7 @@ export class NatsBus implements Bus {
   }
 
   async readers(stream: string): Promise<string[]> {
-    return readersOf(await this.#jetStream(), this.#nameOf(stream));
+    return this.#unlessLost(readersOf(await this.#jetStream(), this.#nameOf(stream)));
   }
 
   consume(stream: string, reading: Reading): void {
@@ -405,7 +411,7 @@ export class NatsBus implements Bus {
     const mine = (this.#beginnings += 1);
     for (let told = ''; !this.#closed && mine === this.#beginnings;) {
       try {
-        const manager = await connection.jetstreamManager({ timeout: ACK_MS });
+        const manager = await connection.jetstreamManager({ timeout: this.#intervals.ackMs });
         for (const stream of this.#options.streams)
           this.#names.set(stream.name, await ensure(manager, stream));
         if (mine !== this.#beginnings || this.#closed) return;
@@ -440,6 +446,7 @@ export class NatsBus implements Bus {
     this.#isUp = false;
     this.#reason = reason;
     this.#ends.clear();
+    for (const fail of this.#asked) fail();
   }
 
   async #pause(): Promise<void> {
@@ -461,7 +468,20 @@ export class NatsBus implements Bus {
   }
 
   async #jetStream(): Promise<JetStreamManager> {
-    return (this.#manager ??= await this.#live().jetstreamManager({ timeout: ACK_MS }));
+    const options = { timeout: this.#intervals.ackMs };
+    return (this.#manager ??= await this.#unlessLost(this.#live().jetstreamManager(options)));
+  }
+
+  /** C6. */
+  async #unlessLost<T>(asking: Promise<T>): Promise<T> {
+    const lost = Promise.withResolvers<never>();
+    const fail = (): void => lost.reject(unsure(this.#reason));
+    this.#asked.add(fail);
+    try {
+      return await Promise.race([asking, lost.promise]);
+    } finally {
+      this.#asked.delete(fail);
+    }
   }
 
   #nameOf(stream: string): string {
@@ -486,10 +506,9 @@ export class NatsBus implements Bus {
   }
 
   #publishAcked(connection: NatsConnection, message: BusMessage): Promise<PubAck> {
-    return connection.jetstream().publish(message.subject, message.body, {
-      headers: this.#headers(message),
-      timeout: ACK_MS,
-    });
+    const options = { headers: this.#headers(message), timeout: this.#intervals.ackMs };
+    const { subject, body } = message;
+    return this.#unlessLost(connection.jetstream().publish(subject, body, options));
   }
 
   /** C4. */
@@ -507,8 +526,9 @@ export class NatsBus implements Bus {
       try {
         const manager = await this.#jetStream();
         const name = this.#nameOf(stream);
-        const created = await beginReading(manager, name, reading, this.#intervals);
-        const consumer = await this.#live().jetstream().consumers.get(name, reading.durable);
+        const created = await this.#beginReading(manager, name, reading);
+        const getting = this.#live().jetstream().consumers.get(name, reading.durable);
+        const consumer = await this.#unlessLost(getting);
         while (!this.#closed && this.#isUp) {
           const messages = await consumer.fetch({
             max_messages: WINDOW,
@@ -531,6 +551,39 @@ export class NatsBus implements Bus {
     }
   }
 
+  /** Makes our reader, or brings it up to date; resolves with the time at which the stream was made. */
+  async #beginReading(
+    manager: JetStreamManager,
+    stream: string,
+    { durable, subject, forgottenAfterMs, begin }: Reading,
+  ): Promise<string> {
+    const { created, state } = await this.#unlessLost(manager.streams.info(stream));
+    const readers = await this.#unlessLost(readersOf(manager, stream));
+    const ours = readers.includes(durable)
+      ? await this.#unlessLost(manager.consumers.info(stream, durable))
+      : null;
+    const readUpTo = ours && ours.ack_floor.stream_seq;
+    const from = await begin({ created, lastSeq: state.last_seq, readers, readUpTo });
+    const inactive = nanos(forgottenAfterMs);
+    if (ours === null) {
+      const adding = manager.consumers.add(stream, {
+        durable_name: durable,
+        filter_subject: subject,
+        ack_policy: 'explicit' as never,
+        deliver_policy: 'by_start_sequence' as never,
+        opt_start_seq: from,
+        ack_wait: nanos(this.#intervals.redeliveryMs),
+        max_ack_pending: 1, // C7
+        inactive_threshold: inactive,
+      });
+      await this.#unlessLost(adding);
+    } else if (ours.config.inactive_threshold !== inactive) {
+      const wanted = { inactive_threshold: inactive };
+      await this.#unlessLost(manager.consumers.update(stream, durable, wanted));
+    }
+    return created;
+  }
+
   async #take(
     message: JsMsg,
     place: { stream: string; created: string },
@@ -544,35 +597,6 @@ export class NatsBus implements Bus {
     if (handled === 'done') message.ack();
     else message.nak(this.#intervals.retryMs);
   }
-}
-
-/** Makes our reader, or brings it up to date; resolves with the time at which the stream was made. */
-async function beginReading(
-  manager: JetStreamManager,
-  stream: string,
-  { durable, subject, forgottenAfterMs, begin }: Reading,
-  { redeliveryMs }: BusIntervals,
-): Promise<string> {
-  const { created, state } = await manager.streams.info(stream);
-  const readers = await readersOf(manager, stream);
-  const ours = readers.includes(durable) ? await manager.consumers.info(stream, durable) : null;
-  const readUpTo = ours && ours.ack_floor.stream_seq;
-  const from = await begin({ created, lastSeq: state.last_seq, readers, readUpTo });
-  const inactive = nanos(forgottenAfterMs);
-  if (ours === null)
-    await manager.consumers.add(stream, {
-      durable_name: durable,
-      filter_subject: subject,
-      ack_policy: 'explicit' as never,
-      deliver_policy: 'by_start_sequence' as never,
-      opt_start_seq: from,
-      ack_wait: nanos(redeliveryMs),
-      max_ack_pending: 1, // C6
-      inactive_threshold: inactive,
-    });
-  else if (ours.config.inactive_threshold !== inactive)
-    await manager.consumers.update(stream, durable, { inactive_threshold: inactive });
-  return created;
 }
 
 async function readersOf(manager: JetStreamManager, stream: string): Promise<string[]> {
@@ -732,7 +756,7 @@ async function* headersIn(
   const consumer = await connection.jetstream().consumers.get(stream, name);
   try {
     for (let isLast = false; !isLast;) {
-      const messages = await consumer.fetch({ max_messages: RUN, expires: ACK_MS });
+      const messages = await consumer.fetch({ max_messages: RUN, expires: RUN_MS });
       isLast = true; // unless something comes
       for await (const { headers, seq, info } of messages) {
         if (seq > to) return;

@@ -8,10 +8,13 @@
  * R3 Lsns rise by one over the whole journal, so a gap is a loss, however it came about, and is reported with its range.
  * R4 What is missing at either end leaves no gap: there a loss shows by what others know of the journal (`known`). How much
  *    is missing behind the last readable record may be unknown; then lsns go on far behind, so that none is given twice.
+ * R5 A reading takes its time, and the journal may be written to meanwhile. Of each segment it hands out what stood there when it came
+ *    to it, so one that was begun since the reading began is left to the next: the end of the one before was not seen.
  */
 import { statSync } from 'node:fs';
 import {
   BATCH_HEADER_BYTES,
+  decodeSegmentHeader,
   linesOf,
   scanBatches,
   type BatchSpan,
@@ -186,6 +189,7 @@ class Walk {
       this.#unreadable(segment, file);
       return;
     }
+    if (segment.header === null && decodeSegmentHeader(file)?.header.number === number) return; // R5
     let firstLsn: number | undefined;
     let end = start;
     let settleFrom = 0;

@@ -2,12 +2,14 @@
 import { readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { Ajv } from 'ajv';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import type { ConfigKey } from '../../machines/daemon-config.ts';
 import type { JsonObject, JsonValue } from '../../machines/json.ts';
 import { eventually } from '../support/eventually.ts';
 import { call, GENERATIONS, read, ready, serveMcp, textOf } from '../support/mcp.ts';
 import type { Generation, McpClient, Served } from '../support/mcp.ts';
+import { shared } from '../support/shared.ts';
+import type { AtEnd } from '../support/shared.ts';
 import { agent, gate, mission, NEVER, step, task } from '../support/node.ts';
 
 const waitsForPerson = { success_criteria: [{ name: 'looks good' }] };
@@ -16,10 +18,20 @@ const waitsForPerson = { success_criteria: [{ name: 'looks good' }] };
 async function serve(
   by: Generation,
   settings: Partial<Record<ConfigKey, JsonValue>> = {},
+  atEnd: AtEnd = onTestFinished,
 ): Promise<Served & { client: McpClient }> {
-  const served = await serveMcp(settings);
-  return { ...served, client: await ready(by.byHttp(served.url, served.token)) };
+  const served = await serveMcp(settings, atEnd);
+  return { ...served, client: await ready(by.byHttp(served.url, served.token), atEnd) };
 }
+
+/** The same with a mission `c`, for tests that change nothing. */
+const serveForReading = (by: Generation): (() => Served & { client: McpClient }) =>
+  shared(async (atEnd) => {
+    const served = await serve(by, {}, atEnd);
+    served.node.drop(mission('c', [], { agents: [agent('lead')], ...waitsForPerson }));
+    await served.node.cellIs('c', 'active');
+    return served;
+  });
 
 async function result(client: McpClient, name: string, args: JsonObject = {}): Promise<JsonObject> {
   const answer = await call(client, name, args);
@@ -185,6 +197,8 @@ describe.each(GENERATIONS)('tools, by $library', (by) => {
 });
 
 describe.each(GENERATIONS)('what is not taken, by $library', (by) => {
+  const reading = serveForReading(by);
+
   test.each<[string, string, JsonObject]>([
     [
       'steps',
@@ -194,9 +208,7 @@ describe.each(GENERATIONS)('what is not taken, by $library', (by) => {
     ['a runner', 'add_agent_to_cell', { agent_id: 'x', runner: { kind: 'command', run: ['id'] } }],
     ['MCP servers', 'add_agent_to_cell', { agent_id: 'x', mcp_servers: { m: { command: 'id' } } }],
   ])('%s: a command that comes from outside', async (_what, tool, more) => {
-    const { node, client } = await serve(by);
-    node.drop(mission('c', [], waitsForPerson));
-    await node.cellIs('c', 'active');
+    const { node, client } = reading();
     const said = await refusal(client, tool, { cell_id: 'c', ...more });
     expect(said).toMatch(/^FORBIDDEN: .* is a command/);
     expect(said).toContain('"remote_commands": true');
@@ -262,9 +274,7 @@ describe.each(GENERATIONS)('what is not taken, by $library', (by) => {
       /INVALID_ARGUMENT: .*lead/,
     ],
   ])('%s %j', async (tool, args, expected) => {
-    const { node, client } = await serve(by);
-    node.drop(mission('c', [], { agents: [agent('lead')], ...waitsForPerson }));
-    await node.cellIs('c', 'active');
+    const { node, client } = reading();
     expect(await refusal(client, tool, args)).toMatch(expected);
     expect(node.node.status().cells).toHaveLength(1);
   });
@@ -339,6 +349,8 @@ describe('by hand', () => {
 });
 
 describe.each(GENERATIONS)('resources, by $library', (by) => {
+  const reading = serveForReading(by);
+
   test('missions, tasks and logs are listed and read', async () => {
     const { node, client } = await serve(by);
     node.drop(mission('c', [task('t', [step('say', 'echo said it')])], waitsForPerson));
@@ -380,7 +392,7 @@ describe.each(GENERATIONS)('resources, by $library', (by) => {
     const { node, client } = await serve(by);
     const tasks = Array.from({ length: 700 }, (_, n) => task(`t${n}`, [], { assigned_to: 'no' }));
     node.drop(mission('c', tasks, waitsForPerson));
-    await eventually(() => expect(node.cell('c').tasks).toHaveLength(700));
+    await eventually(() => expect(node.cell('c').tasks).toHaveLength(700), { timeoutMs: 20_000 });
     const uris: string[] = [];
     let cursor: string | undefined;
     do {
@@ -404,9 +416,7 @@ describe.each(GENERATIONS)('resources, by $library', (by) => {
     ['the log of a task', 'lazarus://cell/c/task/t/log'],
     ['a file', 'file:///etc/passwd'],
   ])('%s is no resource', async (_name, uri) => {
-    const { node, client } = await serve(by);
-    node.drop(mission('c', [], waitsForPerson));
-    await node.cellIs('c', 'active');
+    const { client } = reading();
     await expect(client.readResource({ uri })).rejects.toMatchObject({ code: -32_602 });
   });
 

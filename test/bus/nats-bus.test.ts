@@ -127,3 +127,21 @@ test('given no server, when it is closed, then the next try is not waited for', 
   await eventually(() => expect(bus.view().reason).toMatch(/nobody listens/));
   await bus.close();
 });
+
+test('given a server that dies while it is asked, then the answer is not waited for', async () => {
+  const server = await startNatsProcess();
+  const { bus } = reader(server, { ackMs: LONG_MS });
+  onTestFinished(() => bus.close());
+  await eventually(() => expect(bus.isUp).toBe(true));
+  expect(await bus.lastPosition('MISSIONS')).toBe(0);
+  server.freeze();
+  const asked = Promise.allSettled([
+    bus.publish('MISSIONS', messages(1, 3)),
+    bus.lastPosition('HOMELAB'),
+    bus.tellOnce('DLQ', 'dlq.inject.7', { id: 'a' }),
+    bus.readers('OPS'),
+  ]);
+  await server.kill();
+  const answers = await asked;
+  expect(answers.map(({ status }) => status)).toEqual(Array(4).fill('rejected'));
+});

@@ -12,6 +12,7 @@ import type { MissionNode } from '../../actors/node.ts';
 import { BUS_ROLES } from '../../bus/nats-users.ts';
 import type { NatsOptions } from '../../machines/daemon-config.ts';
 import type { JsonObject } from '../../machines/json.ts';
+import { busIsUp } from '../support/bus.ts';
 import { eventually } from '../support/eventually.ts';
 import { jsonOf, wireTo } from '../support/nats-wire.ts';
 import type { WireClient } from '../support/nats-wire.ts';
@@ -35,6 +36,7 @@ async function atWork(options: NatsOptions = { context: false }): Promise<TestNo
   fixture.warnings.push(...warnings);
   fixture.drop(mission('m', [task('t', [step('a', gate('g'))])]));
   await fixture.waitsAt('m', 'g');
+  await busIsUp(fixture.node);
   return fixture;
 }
 

@@ -9,7 +9,7 @@ import type { MissionNode } from '../../actors/node.ts';
 import { serverConfig } from '../../bus/nats-config.ts';
 import { BUS_ROLES, RIGHTS } from '../../bus/nats-users.ts';
 import type { BusRole } from '../../bus/nats-users.ts';
-import { withBus } from '../support/bus.ts';
+import { busIsUp, withBus } from '../support/bus.ts';
 import { eventually } from '../support/eventually.ts';
 import { jsonOf, WireClient, wireTo } from '../support/nats-wire.ts';
 import { gate, mission, startNode, step, task } from '../support/node.ts';
@@ -116,6 +116,7 @@ async function atWork(): Promise<MissionNode> {
   const fixture = await startNode({ openDoors: withBus() });
   fixture.drop(mission('m', [task('t', [step('a', gate('g'))])]));
   await fixture.waitsAt('m', 'g');
+  await busIsUp(fixture.node);
   return fixture.node;
 }
 

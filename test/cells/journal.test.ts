@@ -39,6 +39,23 @@ describe('committing', () => {
     expect(linesIn(folder)).toEqual(lines(1, 3, 'zwölf\n"'));
   });
 
+  test('given a reading that is overtaken by a new segment, then nothing is left out between what it hands out (R5)', async () => {
+    const { journal, folder } = await openJournal(temporaryFolder());
+    const isPrepared = (): boolean => readdirSync(folder).length > 1;
+    let last = 0;
+    for (; !isPrepared(); await turn())
+      last = await commit(journal, lines(last + 1, last + 1, 'x'.repeat(20_000)));
+    const reading = readSegments(folder);
+    const read = [reading.next().value?.lsn]; // the first segment is in its hands, the second was empty
+    const isBegun = (): boolean => journal.segments().length > 1;
+    while (!isBegun()) last = await commit(journal, lines(last + 1, last + 1, 'x'.repeat(20_000)));
+    last = await commit(journal, lines(last + 1, last + 3));
+    for (const { lsn } of reading) read.push(lsn);
+    expect(read).toEqual(read.map((_, index) => index + 1));
+    expect(linesIn(folder)).toHaveLength(last);
+    await journal.close();
+  });
+
   test('J1: nothing is committed or told before the sync has returned', async () => {
     const syncs: (() => void)[] = [];
     const io = {

@@ -178,6 +178,7 @@ describe('a mission that moves from node to node', () => {
     const there = (type: string): Promise<number> => publish(client, 'ops.inject.m', { type });
     await there('cell.pause');
     await a.cellIs('m', 'paused');
+    await nothingWaits(a, b); // b has heard from a that this one was taken, while a could still say so
     const away = join(temporaryMissions(), 'm');
     await runVerb(a.node, 'cell.export', { cell: 'm', to: away });
     await there('cell.resume');
@@ -341,7 +342,10 @@ describe('a request', () => {
         const event = JSON.stringify({ to: `cell/${cell}`, event: { type } });
         expect(await client.ask('svc.lazarus.inject', event)).toMatchObject({ ok: true });
       }
-    expect((await tookIn(client, 'one')).map(([, node]) => node)).toEqual(Array(6).fill(ids.one));
+    await eventually(async () => {
+      const nodes = (await tookIn(client, 'one')).map(([, node]) => node);
+      expect(nodes).toEqual(Array(6).fill(ids.one)); // the answer may come before the bus has it
+    }, LONG);
     const nobody = await client.request('svc.lazarus.cell.pause', '{"cell": "nobody"}');
     expect(nobody.headers).toMatchObject({
       'nats-service-error-code': '404',

@@ -11,12 +11,13 @@ import { StreamableHTTPClientTransport as OlderHttpTransport } from '@modelconte
 import { readFileSync } from 'node:fs';
 import { expect, onTestFinished } from 'vitest';
 import { openHttpDoor } from '../../actors/http-door.ts';
-import type { OpenDoor } from '../../actors/node.ts';
+import type { MissionNode, OpenDoor } from '../../actors/node.ts';
 import { mergeConfig } from '../../machines/daemon-config.ts';
 import type { ConfigKey, ConfigLayer } from '../../machines/daemon-config.ts';
 import type { JsonObject, JsonValue } from '../../machines/json.ts';
 import { startNode } from './node.ts';
 import type { TestNode } from './node.ts';
+import type { AtEnd } from './shared.ts';
 
 /** What tests look at of a tool. */
 export interface SeenTool {
@@ -112,6 +113,7 @@ export interface Served {
 /** A node with its HTTP gateway. */
 export async function serveMcp(
   settings: Partial<Record<ConfigKey, JsonValue>> = {},
+  atEnd: AtEnd = onTestFinished,
 ): Promise<Served> {
   const layer = Object.fromEntries(
     Object.entries(settings).map(([key, value]) => [
@@ -120,21 +122,25 @@ export async function serveMcp(
     ]),
   ) as ConfigLayer;
   const log = { info: () => {}, warn: () => {} };
-  const node = await startNode({
+  const options = {
     config: mergeConfig([layer], null),
-    openDoors: async (opened): Promise<OpenDoor[]> => [
+    openDoors: async (opened: MissionNode): Promise<OpenDoor[]> => [
       await openHttpDoor(opened, { host: '127.0.0.1', port: 0, isAskedFor: true, log }),
     ],
-  });
+  };
+  const node = await startNode(options, undefined, atEnd);
   const file = JSON.parse(readFileSync(node.node.layout.node, 'utf8')) as Record<string, string>;
   const token = readFileSync(file['http_token_file'] ?? '', 'utf8').trim();
   return { node, url: `${file['http']}/mcp`, token };
 }
 
 /** Ended with the test. From here on it holds answers against the schemas it was told. */
-export async function ready(connecting: Promise<McpClient>): Promise<McpClient> {
+export async function ready(
+  connecting: Promise<McpClient>,
+  atEnd: AtEnd = onTestFinished,
+): Promise<McpClient> {
   const client = await connecting;
-  onTestFinished(() => client.close());
+  atEnd(() => client.close());
   await client.listTools();
   return client;
 }

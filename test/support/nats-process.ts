@@ -21,6 +21,8 @@ export interface NatsProcess {
   readonly url: string;
   /** SIGKILL; resolves when it is gone. */
   kill(): Promise<void>;
+  /** SIGSTOP: it is there and says nothing. */
+  freeze(): void;
   /** On the same port and store; resolves when it takes clients. */
   start(): Promise<void>;
   /** With every right; closed with the test. */
@@ -57,6 +59,7 @@ export async function startNatsProcess(more: JsonObject = {}): Promise<NatsProce
       child.kill('SIGKILL');
       await exited;
     },
+    freeze: () => void child?.kill('SIGSTOP'),
     async start() {
       child = spawn(binary, ['-c', file], { stdio: 'ignore' });
       const healthy = async (): Promise<void> => {

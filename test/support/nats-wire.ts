@@ -10,7 +10,6 @@ import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import type { MissionNode } from '../../actors/node.ts';
 import type { BusRole } from '../../bus/nats-users.ts';
-import { eventually } from './eventually.ts';
 
 export interface WireMessage {
   subject: string;
@@ -41,12 +40,19 @@ export class WireClient {
   #rest: Buffer = Buffer.alloc(0);
   #pongs = 0;
   #sids = 0;
+  /** Called when something came, or the end. */
+  readonly #waiting = new Set<() => void>();
 
   private constructor(socket: Socket) {
     this.#socket = socket;
+    socket.setNoDelay(); // a request is three small writes
     socket.on('data', (chunk) => this.#take(chunk));
-    socket.on('close', () => (this.closed = true));
-    socket.on('error', () => (this.closed = true));
+    const ended = (): void => {
+      this.closed = true;
+      this.#wake();
+    };
+    socket.on('close', ended);
+    socket.on('error', ended);
   }
 
   /** The CONNECT of the CLI. Resolves when the server has said PONG to it; throws what the server said against it. */
@@ -90,12 +96,9 @@ export class WireClient {
     const awaited = this.#pongs + 1;
     this.raw('PING\r\n');
     const isAnswered = (): boolean => this.#pongs >= awaited;
-    await eventually(
-      () => {
-        if (!isAnswered() && !this.closed) throw new Error('the server says nothing');
-      },
-      { timeoutMs: PATIENCE_MS },
-    );
+    await this.#until(() => {
+      if (!isAnswered() && !this.closed) throw new Error('the server says nothing');
+    });
     if (!isAnswered()) throw new Error(`closed by the server: ${this.errors.join('; ')}`);
   }
 
@@ -142,14 +145,12 @@ export class WireClient {
     if (headers) this.publishWith(headers, subject, data, inbox);
     else this.publish(subject, data, inbox);
     this.raw(`UNSUB ${sid} 1\r\n`);
-    return eventually(
-      () => {
-        const found = this.messages.find((message) => message.subject === inbox);
-        if (found) return found;
-        throw new Error(`no answer from ${subject}: ${this.errors.slice(errorsBefore).join('; ')}`);
-      },
-      { timeoutMs: PATIENCE_MS },
-    );
+    const before = this.messages.length;
+    return this.#until(() => {
+      const found = this.messages.slice(before).find((message) => message.subject === inbox);
+      if (found) return found;
+      throw new Error(`no answer from ${subject}: ${this.errors.slice(errorsBefore).join('; ')}`);
+    });
   }
 
   /** As `request`, for an answer that is JSON. */
@@ -166,9 +167,40 @@ export class WireClient {
     return this.messages.filter((message) => message.subject.startsWith(subject));
   }
 
+  /** Looks again whenever something came; after the time throws what `check` threw last. */
+  async #until<T>(check: () => T): Promise<T> {
+    const deadline = performance.now() + PATIENCE_MS;
+    for (;;) {
+      try {
+        return check();
+      } catch (error) {
+        const left = deadline - performance.now();
+        if (left <= 0) throw error;
+        await this.#something(left);
+      }
+    }
+  }
+
+  #something(withinMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const done = (): void => {
+        clearTimeout(timer);
+        this.#waiting.delete(done);
+        resolve();
+      };
+      const timer = setTimeout(done, withinMs);
+      this.#waiting.add(done);
+    });
+  }
+
+  #wake(): void {
+    for (const done of this.#waiting) done();
+  }
+
   #take(chunk: Buffer): void {
     this.#rest = Buffer.concat([this.#rest, chunk]);
     while (this.#takeOne());
+    this.#wake();
   }
 
   /** False when the next operation is not all there. */
