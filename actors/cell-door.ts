@@ -259,19 +259,28 @@ export class CellDoor {
     places.set(cellId, folder);
     if (folder !== cellId)
       log.warn({ cellId, folder }, 'folder name differs from cell_id; the id counts');
-    ownership.takeOver(cellId);
-    const start = known ? 'goes on' : await goOn(this.#options, { cellId, dir, owner });
-    if (start === 'records gone') {
-      places.remove(cellId);
-      ownership.forget(cellId);
-      return this.#hold(cellId, folder, scan, RECORDS_GONE);
+    try {
+      ownership.takeOver(cellId);
+      const start = known ? 'goes on' : await goOn(this.#options, { cellId, dir, owner });
+      if (start === 'records gone') {
+        places.remove(cellId);
+        ownership.forget(cellId);
+        return this.#hold(cellId, folder, scan, RECORDS_GONE);
+      }
+      if (start === 'begins anew, with a loss') this.#anew.add(cellId);
+      if (!kernel.system.has(cellAddress(cellId)))
+        await kernel.system.spawn(cellAddress(cellId), 'cell', {
+          cellId,
+          ...asJsonObject(daemonWord()),
+        });
+    } catch (error) {
+      // A full disk, a journal that is held: the next look begins with it as with a stranger.
+      if (!kernel.system.has(cellAddress(cellId))) {
+        places.remove(cellId);
+        ownership.forget(cellId);
+      }
+      throw error;
     }
-    if (start === 'begins anew, with a loss') this.#anew.add(cellId);
-    if (!kernel.system.has(cellAddress(cellId)))
-      await kernel.system.spawn(cellAddress(cellId), 'cell', {
-        cellId,
-        ...asJsonObject(daemonWord()),
-      });
     this.#options.onCell(cellId, folder);
     return true;
   }
