@@ -10,7 +10,7 @@ import { hasCode, mkdirInside, openFolderInside, openInside } from '../cells/ins
 import { cellPath, encodeName } from '../cells/layout.ts';
 import { RuntimeError } from '../machines/errors.ts';
 import { attemptPath } from './step-files.ts';
-import type { StepOutcome, StepRequest } from './step-runner.ts';
+import type { StepOutcome, StepRequest } from './step-request.ts';
 
 /** Most of a step's output that goes into the log, in bytes; errors have the first claim on half of it. */
 const MAX_TAIL = 4096;

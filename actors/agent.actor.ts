@@ -35,7 +35,7 @@ import type { AskModel } from './model-step.ts';
 import { outputDigests } from './output-digests.ts';
 import type { HostWaits } from './host-waits.ts';
 import { readOutcome, runStep } from './step-runner.ts';
-import type { StepOutcome, StepRequest } from './step-runner.ts';
+import type { StepOutcome, StepRequest } from './step-request.ts';
 import { StepsInFlight } from './steps-in-flight.ts';
 import { verifyRevival } from './verify-revival.ts';
 import type { WorkerHandle, WorkerPool } from './worker-pool.ts';
@@ -191,8 +191,8 @@ async function stepUntilKnown(
   const { address, key } = context;
   const request = requestOf(host, context, 'step');
   host.begins(context.input);
-  const onStarted = (): void => host.steps.settled(address, key);
   if (context.input.step.asks) return putToModel(host, context, request);
+  const onStarted = (): void => host.steps.settled(address, key);
   for (;;) {
     try {
       const outcome = await execute(host, context, request, onStarted);

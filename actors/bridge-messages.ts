@@ -3,6 +3,7 @@ import { isUtf8 } from 'node:buffer';
 import type { BridgeEvent } from '../machines/bridge-context.ts';
 import { MAX_MESSAGE_BYTES, readEntry, readMessage } from '../machines/homelab-events.ts';
 import type { About, Reading } from '../machines/homelab-events.ts';
+import { utf8Text } from './utf8-text.ts';
 
 /** How much of a refused message is kept, in bytes. */
 export const REFUSED_BYTES = 16 << 10;
@@ -71,10 +72,8 @@ function taken(read: Reading, raw: Buffer, bytes: number, { channel }: About): T
 /** Text as text, if it is; a character that the cut goes through is left out. */
 function shown(raw: Buffer): { raw: string; encoding: 'utf8' | 'base64' } {
   const start = raw.subarray(0, REFUSED_BYTES);
-  for (let cut = 0; cut < 4 && (cut === 0 || raw.length >= REFUSED_BYTES); cut += 1) {
-    const text = start.subarray(0, Math.max(0, start.length - cut));
-    if (isUtf8(text)) return { raw: text.toString(), encoding: 'utf8' };
-  }
+  const text = utf8Text(start, { isCut: raw.length >= REFUSED_BYTES });
+  if (text !== undefined) return { raw: text, encoding: 'utf8' };
   return { raw: start.toString('base64'), encoding: 'base64' };
 }
 

@@ -11,6 +11,7 @@ import { joinHeard } from './join-heard.ts';
 import type { Outgoing, Source } from './ordered-sender.ts';
 
 export class StreamIntake implements Source, StreamSink {
+  sawNone = false;
   readonly #actor: BridgeActor;
   readonly #stream: string;
   readonly #wake: () => void;

@@ -19,6 +19,7 @@ import type { ErrorFiles } from '../cells/error-file.ts';
 import { scanCell } from '../cells/load.ts';
 import type { CellScan, FileProblem } from '../cells/load.ts';
 import { isOwn, ownerProblem, readOwner } from '../cells/owner.ts';
+import type { OwnerFound } from '../cells/owner.ts';
 import { hasCellFile, scanMissions } from '../cells/scan-missions.ts';
 import { cellAddress, homeCell, SYSTEM_CELL_ID } from '../machines/addresses.ts';
 import { mergeChange } from '../machines/cell-files.ts';
@@ -234,7 +235,7 @@ export class CellDoor {
 
   /** F3. False when the folder is not (yet) taken as a cell. */
   async #introduce(cellId: string, folder: string, scan: CellScan): Promise<boolean> {
-    const { places, kernel, log, daemonWord, ownership } = this.#options;
+    const { places, kernel, log } = this.#options;
     const other = places.folderName(cellId);
     if (other !== undefined && other !== folder && hasCellFile(places.missionsDir, other)) {
       refuse(
@@ -260,29 +261,38 @@ export class CellDoor {
     if (folder !== cellId)
       log.warn({ cellId, folder }, 'folder name differs from cell_id; the id counts');
     try {
-      ownership.takeOver(cellId);
-      const start = known ? 'goes on' : await goOn(this.#options, { cellId, dir, owner });
-      if (start === 'records gone') {
-        places.remove(cellId);
-        ownership.forget(cellId);
+      if (!(await this.#start(cellId, { dir, owner, known }))) {
+        this.#unplace(cellId);
         return this.#hold(cellId, folder, scan, RECORDS_GONE);
       }
-      if (start === 'begins anew, with a loss') this.#anew.add(cellId);
-      if (!kernel.system.has(cellAddress(cellId)))
-        await kernel.system.spawn(cellAddress(cellId), 'cell', {
-          cellId,
-          ...asJsonObject(daemonWord()),
-        });
     } catch (error) {
       // A full disk, a journal that is held: the next look begins with it as with a stranger.
-      if (!kernel.system.has(cellAddress(cellId))) {
-        places.remove(cellId);
-        ownership.forget(cellId);
-      }
+      if (!kernel.system.has(cellAddress(cellId))) this.#unplace(cellId);
       throw error;
     }
     this.#options.onCell(cellId, folder);
     return true;
+  }
+
+  /** F6. False when its newest records are not to be had. */
+  async #start(
+    cellId: string,
+    { dir, owner, known }: { dir: string; owner: OwnerFound; known: boolean },
+  ): Promise<boolean> {
+    const { kernel, daemonWord, ownership } = this.#options;
+    ownership.takeOver(cellId);
+    const start = known ? 'goes on' : await goOn(this.#options, { cellId, dir, owner });
+    if (start === 'records gone') return false;
+    if (start === 'begins anew, with a loss') this.#anew.add(cellId);
+    const address = cellAddress(cellId);
+    if (!kernel.system.has(address))
+      await kernel.system.spawn(address, 'cell', { cellId, ...asJsonObject(daemonWord()) });
+    return true;
+  }
+
+  #unplace(cellId: string): void {
+    this.#options.places.remove(cellId);
+    this.#options.ownership.forget(cellId);
   }
 
   #hold(cellId: string, folder: string, scan: CellScan, problem: string): false {
@@ -327,7 +337,7 @@ export class CellDoor {
   }
 
   async #gone(cellId: string, folder: string): Promise<void> {
-    const { places, errorFiles, log, ownership } = this.#options;
+    const { places, errorFiles, log } = this.#options;
     const moved = await this.#movedTo(cellId);
     if (places.folderName(cellId) !== folder) return; // found under its new name meanwhile
     if (moved !== undefined) return this.lookAt(moved);
@@ -335,8 +345,7 @@ export class CellDoor {
     errorFiles.forget(join(places.missionsDir, folder));
     this.#options.onCellGone(cellId, folder);
     await stopAll(this.#options.kernel.system, cellId, `folder ${folder} is gone`);
-    places.remove(cellId);
-    ownership.forget(cellId);
+    this.#unplace(cellId);
     this.#seen.delete(cellId);
     this.#hashes.delete(cellId);
   }

@@ -23,6 +23,8 @@ export interface CommittedRecord {
   /** Address of the actor that sent the event; none: a door, an effect, a timer, the system itself, or not known. */
   source?: string | undefined;
   error: PlainError | undefined;
+  /** What it takes in the journal, in characters. */
+  chars: number;
 }
 
 /** What an event asked for that waits for its commit. */

@@ -3,7 +3,7 @@
  * LAZARUS_ variables tell a step where it stands, and are the marks by which marks.ts finds what is left of it.
  */
 import { homedir } from 'node:os';
-import type { StepRequest } from './step-runner.ts';
+import type { StepRequest } from './step-request.ts';
 
 /** PATH, HOME and LANG of this process, or what a login would give. */
 export function baseEnvironment(): Record<string, string> {

@@ -1,6 +1,6 @@
 /**
- * Work that waits until the host has room again (patience.ts), or a model answers, by agent: nothing has failed, so nothing else would tell
- * people what an agent that does not move is waiting for.
+ * Work that waits until the host has room again (patience.ts), or a model answers, by agent: nothing has failed, so nothing
+ * else would tell people what an agent that does not move is waiting for.
  */
 import { patiently } from './patience.ts';
 import type { PatientlyOptions } from './patience.ts';

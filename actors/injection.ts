@@ -29,6 +29,7 @@ import { readerName } from './peers.ts';
 import type { Claim, Peers } from './peers.ts';
 import type { ActorSystem } from './system.ts';
 import { GIVEN_UP_MS, Unclaimed } from './unclaimed.ts';
+import { utf8Text } from './utf8-text.ts';
 import type { HistorySource } from './why/newest-first.ts';
 
 export interface InjectionOptions {
@@ -246,7 +247,7 @@ function read({ subject, data }: Incoming): { to: string; event: JsonValue } {
 }
 
 function keptText(data: Uint8Array): { text: string } | { base64: string } {
-  const start = Buffer.from(data.subarray(0, MAX_KEPT));
-  const text = start.toString('utf8');
-  return text.includes('\uFFFD') ? { base64: start.toString('base64') } : { text };
+  const start = data.subarray(0, MAX_KEPT);
+  const text = utf8Text(start, { isCut: data.length > MAX_KEPT });
+  return text === undefined ? { base64: Buffer.from(start).toString('base64') } : { text };
 }

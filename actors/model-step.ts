@@ -9,7 +9,6 @@
  */
 import { randomBytes } from 'node:crypto';
 import { closeSync, fstatSync, readSync, writeSync } from 'node:fs';
-import { isUtf8 } from 'node:buffer';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { faultPoint } from '../cells/durable.ts';
 import { hasCode, mkdirInside, openInside, writeWholeInside } from '../cells/inside.ts';
@@ -22,7 +21,8 @@ import { REPORT_SCHEMA, reportAnswer, reportMessages } from '../machines/report-
 import type { ReadArtifact } from '../machines/report-prompt.ts';
 import { hashArgv, openAttempt, readOutcome, writeOutcome } from './step-files.ts';
 import type { AttemptFiles } from './step-files.ts';
-import type { StepOutcome, StepRequest } from './step-runner.ts';
+import type { StepOutcome, StepRequest } from './step-request.ts';
+import { utf8Text } from './utf8-text.ts';
 
 export interface Question {
   messages: { role: 'system' | 'user' | 'assistant'; content: string }[];
@@ -183,21 +183,12 @@ function readArtifact(
     const { size } = fstatSync(fd);
     const buffer = Buffer.alloc(Math.max(0, Math.min(size, room)));
     const bytes = buffer.subarray(0, readSync(fd, buffer, 0, buffer.length, 0));
-    const text = wholeText(bytes, size > bytes.length);
+    const isText = !bytes.includes(0);
+    const text = isText ? utf8Text(bytes, { isCut: size > bytes.length }) : undefined;
     if (text === undefined) return { text: null, note: `${size} bytes, not text` };
     if (bytes.length === size) return { text, note: null };
     return { text, note: `the first ${bytes.length} of ${size} bytes` };
   } finally {
     closeSync(fd);
   }
-}
-
-/** A cut may go through a character. */
-function wholeText(bytes: Buffer, isCut: boolean): string | undefined {
-  if (bytes.includes(0)) return undefined;
-  for (let less = 0; less < (isCut ? 4 : 1); less += 1) {
-    const part = bytes.subarray(0, Math.max(0, bytes.length - less));
-    if (isUtf8(part)) return part.toString();
-  }
-  return undefined;
 }

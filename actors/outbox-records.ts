@@ -9,7 +9,7 @@ import type { BusMessage } from '../bus/bus.ts';
 import type { PlainError } from '../machines/errors.ts';
 import { NATS_BRIDGE } from '../machines/addresses.ts';
 import { isJsonObject } from '../machines/json.ts';
-import type { JsonObject, JsonValue } from '../machines/json.ts';
+import type { JsonObject } from '../machines/json.ts';
 import type { JournalRecordLine } from '../cells/journal-reader.ts';
 import { decodeRecord } from './records.ts';
 import type { EventRecord } from './records.ts';
@@ -99,31 +99,25 @@ function refused(record: CommittedRecord): Outgoing | undefined {
   return { subject: deadLetterSubject(record.address, channel), content: bodyOf(record) };
 }
 
-/** What an action says of itself goes out under its own name. */
+/** What an action, or a drift, says of itself goes out under its own name. */
 function became(record: CommittedRecord): Outgoing | undefined {
-  const { action_id: id, status, type } = record.event;
+  const { action_id: id, status, type, host, service } = record.event;
+  if (type === 'drift.became' && typeof host === 'string') {
+    const place = {
+      channel: 'reconcile',
+      host,
+      service: typeof service === 'string' ? service : '',
+    };
+    return { subject: homelabSubject(place), content: bodyOf(record) };
+  }
   if (type !== 'action.became' || typeof id !== 'string' || typeof status !== 'string')
     return undefined;
   return { subject: actionSubject(id, status), content: bodyOf(record) };
 }
 
-/** Of its JSON text, in characters: cheap, since nothing is written. */
-export function roughSize(value: JsonValue): number {
-  if (typeof value === 'string') return value.length + 2;
-  if (typeof value !== 'object' || value === null) return 5;
-  let size = 2;
-  if (Array.isArray(value)) for (const member of value) size += 1 + roughSize(member);
-  else
-    for (const key in value) {
-      const member = value[key];
-      if (member !== undefined) size += key.length + 4 + roughSize(member);
-    }
-  return size;
-}
-
 /** The same from the journal's own lines: each line gives what is known to be said once the line behind it is known. */
 export class RecordReader {
-  #open: { lsn: number; record: EventRecord } | undefined;
+  #open: { lsn: number; record: EventRecord; chars: number } | undefined;
 
   /** Lines in order. What is handed out may belong to a line before. */
   next({ lsn, line }: JournalRecordLine): CommittedRecord[] {
@@ -133,11 +127,18 @@ export class RecordReader {
     const found: CommittedRecord[] = [];
     const isRejection =
       record.k === 'rejected' && before?.record.a === record.a && before.record.n === record.of;
-    if (before && !isRejection) found.push(committed(before.lsn, before.record));
+    if (before && !isRejection) found.push(committed(before));
     const { a: address, n: seq, t: at } = record;
-    if (record.k === undefined) this.#open = { lsn, record };
+    const chars = line.length;
+    if (record.k === undefined) this.#open = { lsn, record, chars };
     else if (isRejection && before)
-      found.push({ ...committed(lsn, before.record), seq, at, error: record.e });
+      found.push({
+        ...committed({ ...before, lsn }),
+        seq,
+        at,
+        error: record.e,
+        chars: before.chars + chars,
+      });
     else if (record.k === 'init')
       found.push({
         lsn,
@@ -147,6 +148,7 @@ export class RecordReader {
         event: { type: 'actor.spawned', machine: record.m },
         source: record.s?.[0],
         error: undefined,
+        chars,
       });
     else if (record.k === 'stopped')
       found.push({
@@ -157,6 +159,7 @@ export class RecordReader {
         event: { type: 'actor.stopped', reason: record.e },
         source: undefined,
         error: undefined,
+        chars,
       });
     return found;
   }
@@ -165,10 +168,18 @@ export class RecordReader {
   end(): CommittedRecord[] {
     const last = this.#open;
     this.#open = undefined;
-    return last ? [committed(last.lsn, last.record)] : [];
+    return last ? [committed(last)] : [];
   }
 }
 
-function committed(lsn: number, { a, n, t, e, s }: EventRecord): CommittedRecord {
-  return { lsn, address: a, seq: n, at: t, event: e, source: s?.[0], error: undefined };
+function committed({
+  lsn,
+  record: { a, n, t, e, s },
+  chars,
+}: {
+  lsn: number;
+  record: EventRecord;
+  chars: number;
+}): CommittedRecord {
+  return { lsn, address: a, seq: n, at: t, event: e, source: s?.[0], error: undefined, chars };
 }

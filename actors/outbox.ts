@@ -21,7 +21,7 @@ import type { JournalRecordLine } from '../cells/journal-reader.ts';
 import { SYSTEM_CELL_ID } from '../machines/addresses.ts';
 import { isJsonObject } from '../machines/json.ts';
 import type { JsonObject } from '../machines/json.ts';
-import { messagesOf, RecordReader, roughSize } from './outbox-records.ts';
+import { messagesOf, RecordReader } from './outbox-records.ts';
 import type { ActorSystem, CommittedRecord } from './system.ts';
 
 export interface OutboxOptions {
@@ -55,19 +55,13 @@ const FAREWELL_MS = 1000;
 /** Of a message: the rest of the server's limit is for its headers. */
 const HEADER_BYTES = 1024;
 
-interface Kept {
-  record: CommittedRecord;
-  /** Of its event, roughly. */
-  chars: number;
-}
-
 /** Streams that are written from the journal. */
 const WRITTEN = [MISSIONS, HOMELAB, DEAD_LETTERS];
 
 export class Outbox {
   readonly #options: OutboxOptions;
   /** X1. Everything committed behind `#keptFrom`. */
-  #kept: Kept[] = [];
+  #kept: CommittedRecord[] = [];
   #keptChars = 0;
   #keptFrom: number;
   #cursor: number;
@@ -138,13 +132,12 @@ export class Outbox {
 
   #keep(record: CommittedRecord): void {
     if (this.#kept.length >= MAX_KEPT || this.#keptChars >= MAX_KEPT_CHARS) {
-      this.#keptFrom = this.#kept.at(-1)?.record.lsn ?? this.#keptFrom;
+      this.#keptFrom = this.#kept.at(-1)?.lsn ?? this.#keptFrom;
       this.#kept = [];
       this.#keptChars = 0;
     }
-    const chars = roughSize(record.event);
-    this.#kept.push({ record, chars });
-    this.#keptChars += chars;
+    this.#kept.push(record);
+    this.#keptChars += record.chars;
     this.#wake();
   }
 
@@ -220,17 +213,17 @@ export class Outbox {
   #fromMemory(): { found: CommittedRecord[]; upTo: number } {
     const found: CommittedRecord[] = [];
     let size = 0;
-    for (const { record, chars } of this.#kept) {
+    for (const record of this.#kept) {
       if (found.length >= RUN || size >= RUN_CHARS) break;
       found.push(record);
-      size += chars;
+      size += record.chars;
     }
     return { found, upTo: found.at(-1)?.lsn ?? this.#cursor };
   }
 
   /** What is published needs no place. */
   #forget(): void {
-    const next = this.#kept.findIndex(({ record }) => record.lsn > this.#cursor);
+    const next = this.#kept.findIndex(({ lsn }) => lsn > this.#cursor);
     const gone = this.#kept.splice(0, next < 0 ? this.#kept.length : next);
     for (const { chars } of gone) this.#keptChars -= chars;
     this.#disk = undefined;

@@ -7,7 +7,8 @@
  * S2 Workers are killed before their steps: a worker that saw its step die of our sweep would record that as the step's
  *    own end, and an unknown outcome would pass for a known one (P4).
  * S3 A sweep is over when a whole pass, with all pids that appeared during it, finds nobody (forks race with us) and
- *    nobody in the middle of execve(2), where a process shows no environment for a moment.
+ *    nobody in the middle of execve(2), where a process shows no environment for a moment. Those it killed have ended by then:
+ *    a process that dies has no environment any more, and for as long as its memory is large still its files and locks.
  * S4 A pid is believed only together with its start time, since the kernel uses pids again.
  *
  * Not caught: a program that leaves its group, detaches *and* clears its environment; a worker's cgroup ends that one with
@@ -58,15 +59,20 @@ export async function sweepByMark(
 ): Promise<SweepResult> {
   const marks: readonly Mark[] = isList(mark) ? mark : [mark];
   if (!hasProc) return { supported: false };
-  const ended = new Set<number>();
+  const killed = new Map<number, number | null>(); // when each was started (S4)
   const begun = performance.now();
   for (let waitMs = 1; ; waitMs = Math.min(waitMs * 2, 50)) {
     const { pids, starting } = await findMarked(marks, spare);
-    for (const pid of pids) if (sendSignal(pid, 'SIGKILL')) ended.add(pid);
+    for (const pid of pids) {
+      const startTime = startTimeOf(pid);
+      if (sendSignal(pid, 'SIGKILL')) killed.set(pid, startTime);
+    }
+    const dying = [...killed].filter(([pid, startTime]) => pidAlive(pid, startTime));
+    const remaining = [...new Set([...pids, ...dying.map(([pid]) => pid)])];
     const elapsedMs = performance.now() - begun;
-    const isClear = pids.length === 0 && (!starting || elapsedMs >= EXEC_PATIENCE_MS); // S3
+    const isClear = remaining.length === 0 && (!starting || elapsedMs >= EXEC_PATIENCE_MS); // S3
     if (isClear || elapsedMs >= timeoutMs)
-      return { supported: true, ended: ended.size, pids: [...ended], remaining: pids };
+      return { supported: true, ended: killed.size, pids: [...killed.keys()], remaining };
     await sleep(waitMs);
   }
 }
@@ -121,6 +127,35 @@ export async function killGroups(groups: readonly number[]): Promise<void> {
 export function signalGroup(group: number, signal: NodeJS.Signals): boolean {
   invariant(Number.isSafeInteger(group) && group > 1, `not a process group: ${group}`); // -1 is everybody
   return sendSignal(-group, signal);
+}
+
+/** How often a deadline is looked at. */
+const DEADLINE_TICK_MS = 50;
+
+/**
+ * Waits for the end of a process, its deadline or the abort, whichever is first. The deadline is looked at by ticks of the
+ * monotonic clock, because a timer of more than 24.8 days would fire at once.
+ */
+export function firstOf(
+  ended: Promise<unknown>,
+  timeoutMs: number | null,
+  signal: AbortSignal,
+): Promise<'ended' | 'timeout' | 'aborted'> {
+  return new Promise((resolve) => {
+    const deadline = performance.now() + (timeoutMs ?? Infinity);
+    const timer = setInterval(() => {
+      if (performance.now() >= deadline) settleAs('timeout');
+    }, DEADLINE_TICK_MS);
+    const onAbort = (): void => settleAs('aborted');
+    const settleAs = (cause: 'ended' | 'timeout' | 'aborted'): void => {
+      clearInterval(timer);
+      signal.removeEventListener('abort', onAbort);
+      resolve(cause);
+    };
+    signal.addEventListener('abort', onAbort);
+    void ended.then(() => settleAs('ended'));
+    if (signal.aborted) onAbort();
+  });
 }
 
 /** Whether this very process still runs (S4). Without /proc, or with a null start time, the pid alone must do. */

@@ -8,7 +8,8 @@
  * B4 Processes that die as soon as they are there are not started again and again: after some in a row there is a
  *    warning, and no more until a worker has answered an agent.
  */
-import type { WorkerLog, WorkerProcess } from './worker-process.ts';
+import type { WorkerLog } from './worker-handle.ts';
+import type { WorkerProcess } from './worker-process.ts';
 
 export interface StandbyHost {
   /** Starts a worker that is nobody's yet; null when there is no room, or agents need the machine more (B2). */

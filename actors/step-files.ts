@@ -27,7 +27,7 @@ import { sha256 } from '../cells/sha256.ts';
 import { RuntimeError } from '../machines/errors.ts';
 import { isJsonObject } from '../machines/json.ts';
 import type { JsonValue } from '../machines/json.ts';
-import type { StepOutcome, StepRequest } from './step-runner.ts';
+import type { StepOutcome, StepRequest } from './step-request.ts';
 
 export interface AttemptFiles {
   /** 1-based. */

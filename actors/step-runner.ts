@@ -21,44 +21,12 @@ import { hasCode } from '../cells/inside.ts';
 import { RuntimeError } from '../machines/errors.ts';
 import { stepEnvironment } from './environment.ts';
 import { isFull, patiently } from './patience.ts';
-import { endGroup, signalGroup, sweepByMark, underSetpriv } from './processes.ts';
+import { endGroup, firstOf, signalGroup, sweepByMark, underSetpriv } from './processes.ts';
 import { hashArgv, openAttempt, writeOutcome } from './step-files.ts';
 import type { AttemptFiles } from './step-files.ts';
+import type { StepOutcome, StepRequest } from './step-request.ts';
 
 export { readOutcome } from './step-files.ts';
-
-export interface StepRequest {
-  /** Idempotency key of the effect; unique to it. */
-  key: string;
-  cellId: string;
-  agentId: string;
-  taskId: string;
-  stepIndex: number;
-  name: string;
-  /** argv. */
-  run: string[];
-  stdin?: string;
-  timeoutMs: number | null;
-  /** Absolute path. */
-  cellDir: string;
-  /** Names the processes of one missions folder. */
-  nodeId: string;
-  kind: 'step' | 'probe' | 'criterion';
-}
-
-export interface StepOutcome {
-  key: string;
-  argv_sha256: string;
-  /** Null when a signal ended it. */
-  exit_code: number | null;
-  signal: string | null;
-  timed_out: boolean;
-  started_at: string;
-  finished_at: string;
-  attempt: number;
-  /** When the runtime had a hand in the end: why it could not start, or which limit it passed. */
-  reason?: string;
-}
 
 export interface RunStepOptions {
   signal: AbortSignal;
@@ -74,7 +42,7 @@ const MAX_OUTPUT_BYTES = 64 * 1024 * 1024;
 const GRACE_MS = 2000;
 /** For what the step itself left in its group when it ended. */
 const LEFTOVER_GRACE_MS = 500;
-/** How often time and output are looked at. */
+/** How often output is looked at. */
 const TICK_MS = 50;
 /** How long a killed process may stay in the kernel before we say that we do not know. */
 const REAP_MS = 10_000;
@@ -162,32 +130,6 @@ async function refused(
   const reason = `cannot run ${request.run[0]}: ${error instanceof Error ? error.message : ''}`;
   writeSync(files.stderr, `lazarus: ${reason}\n`);
   return { exit_code: code, signal: null, timed_out: false, reason };
-}
-
-/**
- * Waits for the end, the deadline or the abort, whichever is first. The deadline is looked at by ticks of the
- * monotonic clock, because a timer of more than 24.8 days would fire at once.
- */
-function firstOf(
-  ended: Promise<Ended>,
-  timeoutMs: number | null,
-  signal: AbortSignal,
-): Promise<'ended' | 'timeout' | 'aborted'> {
-  return new Promise((resolve) => {
-    const deadline = performance.now() + (timeoutMs ?? Infinity);
-    const timer = setInterval(() => {
-      if (performance.now() >= deadline) settleAs('timeout');
-    }, TICK_MS);
-    const onAbort = (): void => settleAs('aborted');
-    const settleAs = (cause: 'ended' | 'timeout' | 'aborted'): void => {
-      clearInterval(timer);
-      signal.removeEventListener('abort', onAbort);
-      resolve(cause);
-    };
-    signal.addEventListener('abort', onAbort);
-    void ended.then(() => settleAs('ended'));
-    if (signal.aborted) onAbort();
-  });
 }
 
 /** R1. Ends the group (with `graceMs` if we are the ones to end the step), reaps the child, sweeps what escaped. */

@@ -90,6 +90,9 @@ const REJECTED_DETAIL = 'the event was journaled and changed nothing';
 export type { CommittedRecord, Receipt } from './commit-queue.ts';
 export type { Limits, SendOptions } from './admission.ts';
 
+/** Each door of a node listens; more would be one that forgets to stop. */
+const MAX_LISTENERS = 40;
+
 export class ActorSystem extends EventEmitter<SystemEvents> {
   readonly registry: MachineRegistry;
   readonly clock: NodeClock;
@@ -116,6 +119,7 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
 
   constructor(options: SystemOptions) {
     super();
+    this.setMaxListeners(MAX_LISTENERS);
     this.registry = options.registry;
     this.clock = options.clock;
     this.epoch = options.epoch;
@@ -447,6 +451,7 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
       seq,
       at,
       up,
+      chars,
       event,
       source,
       resolve,
@@ -465,7 +470,7 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
       applyEvent(state, { seq, event, now: { at, up } }, outputs);
     } catch (thrown) {
       state.seq = seq;
-      return this.#reject(actor, resident, { lsn, seq, at, up }, event, thrown, reject);
+      return this.#reject(actor, resident, { lsn, seq, at, up, chars }, event, thrown, reject);
     }
     state.seq = seq;
     resident.activeAt = up;
@@ -474,7 +479,7 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
     this.#enqueue(
       actor,
       resident,
-      { lsn, seq, at, up },
+      { lsn, seq, at, up, chars },
       { resolve, reject, event, source, outputs: launches },
     );
     this.#maybeSnapshot(actor, resident);
@@ -664,13 +669,13 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
       resident.tailRecords += 1;
       resident.tailBytes += line.length;
     }
-    return { lsn, seq, at, up };
+    return { lsn, seq, at, up, chars: line.length };
   }
 
   #enqueue(
     actor: Actor,
     resident: Resident | undefined,
-    { lsn, seq, at }: Appended,
+    { lsn, seq, at, chars }: Appended,
     more: Waiting,
   ): void {
     let committed: Committed | undefined;
@@ -681,7 +686,16 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
     }
     const { event, source, plain, outputs, resolve, reject, error } = more;
     const record = event
-      ? { lsn, address: actor.address, seq, at, event, source, error: plain }
+      ? {
+          lsn,
+          address: actor.address,
+          seq,
+          at,
+          event,
+          source,
+          error: plain,
+          chars: plain === undefined ? chars : chars + JSON.stringify(event).length, // it stands elsewhere
+        }
       : undefined;
     this.#queue.push({ lsn, actor, resident, committed, outputs, record, resolve, reject, error });
   }
@@ -690,7 +704,7 @@ export class ActorSystem extends EventEmitter<SystemEvents> {
     const { resident } = actor;
     const lsn = this.#queue.lastLsn;
     if (resident === undefined || lsn === undefined) return;
-    this.#enqueue(actor, resident, { lsn, seq: resident.state.seq, at: 0, up: 0 }, {});
+    this.#enqueue(actor, resident, { lsn, seq: resident.state.seq, at: 0, up: 0, chars: 0 }, {});
   }
 
   #scheduleFlush(): void {

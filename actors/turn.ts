@@ -17,6 +17,8 @@ export interface Appended {
   seq: number;
   at: number;
   up: number;
+  /** Of its line. */
+  chars: number;
 }
 
 /** What waits for a record's commit. */

@@ -5,7 +5,7 @@
 import { RuntimeError } from '../machines/errors.ts';
 import type { ErrorCode } from '../machines/errors.ts';
 import { isJsonObject } from '../machines/json.ts';
-import type { StepOutcome, StepRequest } from './step-runner.ts';
+import type { StepOutcome, StepRequest } from './step-request.ts';
 import type { Progress } from './worker-health.ts';
 
 export type ToWorker =

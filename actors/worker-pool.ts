@@ -20,49 +20,12 @@ import { AwakeClock } from './awake-clock.ts';
 import type { Cgroups } from './cgroup.ts';
 import { StandbyWorkers } from './standby-workers.ts';
 import { StartSlots } from './start-slots.ts';
-import type { StepOutcome, StepRequest } from './step-runner.ts';
-import type { WorkerHealth } from './worker-health.ts';
+import type { WorkerHandle, WorkerLog, WorkerPlace } from './worker-handle.ts';
 import { BEAT_INTERVAL_MS } from './worker-messages.ts';
 import { WorkerProcess } from './worker-process.ts';
-import type { WorkerExit, WorkerLog } from './worker-process.ts';
 
 export type { WorkerHealth } from './worker-health.ts';
-export type { WorkerExit, WorkerLog } from './worker-process.ts';
-
-export interface WorkerPlace {
-  cellId: string;
-  agentId: string;
-  /** Absolute path, for the log; each request brings the cell's present path. */
-  cellDir: string;
-}
-
-export interface WorkerHandle {
-  readonly pid: number;
-  /** The process is no more. What it ran may still be about to be ended: see `exited`. */
-  readonly isReaped: boolean;
-  /** It takes no step any more: told to stop, or found dead. */
-  readonly isEnding: boolean;
-  /** It has answered as this agent's. Rejects WORKER_LOST when the process ends first. */
-  readonly ready: Promise<void>;
-  /** H1. */
-  readonly exited: Promise<WorkerExit>;
-  /** Epoch ms of the last sign of life; 0 before the first. */
-  lastBeatAt(): number;
-  /** H5, H6: how it is at this moment. */
-  health(): WorkerHealth;
-  /**
-   * Rejects with the abort's reason once the step is gone, WORKER_LOST when the worker dies first (`details.mayHaveRun`),
-   * or as `runStep` does.
-   */
-  run(
-    request: StepRequest,
-    signal: AbortSignal,
-    onStarted?: (pid: number) => void,
-  ): Promise<StepOutcome>;
-  /** Aborts what it runs, then exits; after a few seconds by SIGKILL. Resolves with `exited`. */
-  stop(): Promise<void>;
-  kill(): void;
-}
+export type { WorkerExit, WorkerHandle, WorkerLog, WorkerPlace } from './worker-handle.ts';
 
 export interface WorkerPoolOptions {
   nodeId: string;

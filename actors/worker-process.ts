@@ -7,34 +7,16 @@ import { RuntimeError } from '../machines/errors.ts';
 import type { AwakeClock } from './awake-clock.ts';
 import type { Cgroups } from './cgroup.ts';
 import { killGroups, sweepByMark } from './processes.ts';
-import type { StepOutcome, StepRequest } from './step-runner.ts';
+import type { StepOutcome, StepRequest } from './step-request.ts';
+import type { WorkerExit, WorkerHandle, WorkerLog, WorkerPlace } from './worker-handle.ts';
 import type { WorkerHealth } from './worker-health.ts';
 import { isFromWorker } from './worker-messages.ts';
 import type { ToWorker } from './worker-messages.ts';
 import { forwardOutput } from './worker-output.ts';
-import type { WorkerHandle, WorkerPlace } from './worker-pool.ts';
 import { WorkerRuns } from './worker-runs.ts';
 import { signalOf, spawnWorker } from './worker-spawn.ts';
 import { WorkerWatch } from './worker-watch.ts';
 import type { Verdict } from './worker-watch.ts';
-
-/** The part of a pino logger that is used here. */
-export interface WorkerLog {
-  info(fields: object, message: string): void;
-  warn(fields: object, message: string): void;
-  error(fields: object, message: string): void;
-}
-
-export interface WorkerExit {
-  code: number | null;
-  signal: string | null;
-  /** `hung`: it gave no sign of life and was killed (H5). `stuck`: its step did not get on, and it was killed (H6). */
-  cause: 'exit' | 'hung' | 'stuck';
-  /** For people: "no heartbeat for 3.1 s". */
-  detail: string | null;
-  /** Pids of its steps that could not be ended: nobody may call it gone while there are any. Normally empty. */
-  leftovers: number[];
-}
 
 export interface WorkerProcessOptions {
   nodeId: string;

@@ -1,6 +1,6 @@
 /** The steps that a host has handed to one worker, each until it is answered or the worker is gone. */
 import { RuntimeError } from '../machines/errors.ts';
-import type { StepOutcome, StepRequest } from './step-runner.ts';
+import type { StepOutcome, StepRequest } from './step-request.ts';
 import { MAX_QUEUED, fromWireError } from './worker-messages.ts';
 import type { FromWorker } from './worker-messages.ts';
 

@@ -5,7 +5,7 @@ import { RuntimeError } from '../machines/errors.ts';
 import { signalGroup, underSetpriv, useSetpriv } from './processes.ts';
 import { StepMeter } from './step-meter.ts';
 import { runStep } from './step-runner.ts';
-import type { StepRequest } from './step-runner.ts';
+import type { StepRequest } from './step-request.ts';
 import type { Progress } from './worker-health.ts';
 import { MAX_QUEUED, toWireError } from './worker-messages.ts';
 import type { FromWorker, ToWorker } from './worker-messages.ts';

@@ -1,5 +1,5 @@
 /**
- * What the runtime wants of a message bus, and nothing of who gives it: bus/nats.ts is the one file that knows the client.
+ * What the runtime wants of a message bus, and nothing of who gives it: only bus/nats.ts and its parts know the client.
  */
 import { isJsonObject } from '../machines/json.ts';
 import type { JsonObject, JsonValue } from '../machines/json.ts';

@@ -1,8 +1,8 @@
 /** The other end of the control socket, for the command line. A node that does not answer is told apart from one that refuses. */
-import { request } from 'node:http';
 import { RuntimeError } from '../machines/errors.ts';
 import type { ErrorCode } from '../machines/errors.ts';
 import type { JsonValue } from '../machines/json.ts';
+import { request } from './http.ts';
 import type { WireError } from './wire-error.ts';
 
 const TIMEOUT_MS = 30_000;

@@ -12,7 +12,6 @@
  */
 import { createHash } from 'node:crypto';
 import { chmodSync, lstatSync, mkdirSync, rmSync } from 'node:fs';
-import { createServer } from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { connect } from 'node:net';
 import { tmpdir, userInfo } from 'node:os';
@@ -20,6 +19,7 @@ import { dirname, join } from 'node:path';
 import { RuntimeError } from '../machines/errors.ts';
 import type { JsonObject, JsonValue } from '../machines/json.ts';
 import { closeServer } from './close-server.ts';
+import { createServer } from './http.ts';
 import { httpStatusOf, toWireError } from './wire-error.ts';
 
 export interface ServedVerb {

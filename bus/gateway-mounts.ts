@@ -2,12 +2,12 @@
  * Doors of their own on the gateway's port: whatever lies at a path and below it is theirs, WebSockets included, without the
  * router. The gateway checks `Host` (gateway-guard.ts Q1) and answers their errors in its own form; who may come in is theirs to check.
  */
-import { STATUS_CODES } from 'node:http';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { RuntimeError } from '../machines/errors.ts';
 import { checkHost } from './gateway-guard.ts';
 import type { GatewayNames } from './gateway-guard.ts';
+import { STATUS_CODES } from './http.ts';
 import { httpStatusOf, toWireError } from './wire-error.ts';
 
 export interface Mount {

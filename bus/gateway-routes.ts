@@ -6,7 +6,7 @@ import { RuntimeError } from '../machines/errors.ts';
 import { isJsonObject } from '../machines/json.ts';
 import type { JsonObject, JsonValue } from '../machines/json.ts';
 import { refuseCommands } from '../machines/remote-commands.ts';
-import type { Handler, RouterOptions } from './gateway.ts';
+import type { Handler, RouterOptions } from './gateway-options.ts';
 import { checkHost, checkOrigin, checkToken } from './gateway-guard.ts';
 import { parseBody } from './json-body.ts';
 import type { McpHandler } from './mcp-http.ts';

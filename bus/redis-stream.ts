@@ -6,7 +6,8 @@
  *    this consumer read itself: entries taken over from a consumer that is gone go through a consumer of their own, and
  *    are told apart by their ids.
  * T2 What is pending for this consumer comes before anything new, so that order is kept over a restart.
- * T3 The stream is never made by us: without it there is nothing to read, and it may appear later.
+ * T3 The stream is never made by us: without it there is nothing to read, and it may appear later, also between two
+ *    connections. It is read from its beginning then.
  * T4 Bounded: so many entries and bytes under way; how much is asked for at once follows the size of what came (P8).
  */
 import { compareEntries } from '../machines/bridge-context.ts';
@@ -23,6 +24,8 @@ export interface StreamEntry {
 export interface StreamSink {
   /** The last entry that was read in order (T1); undefined: this stream was never read. */
   lastRead(): string | undefined;
+  /** There was no such stream, on whichever connection (T3). */
+  sawNone: boolean;
   /** From now on reading begins behind this entry. */
   beginAfter(entry: string): Promise<void>;
   /** `isTakenOver`: they were another consumer's. */
@@ -49,6 +52,7 @@ const MOST_COUNT = 512;
 const MOST_ENTRIES = 1024;
 const MOST_BYTES = 16 << 20;
 const MUCH_BYTES = 2 << 20;
+/** Shorter than the silence after which a connection is given up (redis.ts, R2). */
 const BLOCK_MS = 2000;
 
 /** Reads until the connection ends, and throws why; returns when the signal is aborted. */
@@ -62,31 +66,34 @@ export async function readStream(
   const stop = (): void => reader.leave();
   signal.addEventListener('abort', stop, { once: true });
   try {
-    await keepReading(reader, options);
+    await keepReading(reader, sink, options);
   } finally {
     signal.removeEventListener('abort', stop);
   }
 }
 
-async function keepReading(reader: StreamReader, options: StreamOptions): Promise<void> {
+async function keepReading(
+  reader: StreamReader,
+  sink: StreamSink,
+  options: StreamOptions,
+): Promise<void> {
   const { signal, onState, pollMs = 2000 } = options;
-  let sawNone = false;
   while (!signal.aborted) {
     try {
-      if (await reader.open(sawNone)) {
+      if (await reader.open()) {
         onState('up');
         await reader.drainPending();
         await reader.takeOver();
         await reader.follow();
       } else {
-        sawNone = true; // T3
+        sink.sawNone = true; // T3
         onState('absent');
         await sleepUnless(signal, pollMs);
       }
     } catch (error) {
       if (signal.aborted) return;
       if (!(error instanceof Error && error.message.startsWith('NOGROUP'))) throw error;
-      sawNone = true; // the stream was removed, or its group
+      sink.sawNone = true; // the stream was removed, or its group
     }
   }
 }
@@ -113,7 +120,7 @@ class StreamReader {
   }
 
   /** False while there is no such stream. Otherwise it has our group: that begins where this node had read to. */
-  async open(sawNone: boolean): Promise<boolean> {
+  async open(): Promise<boolean> {
     const { stream, group } = this.#options;
     const info = await this.#streamInfo();
     if (info === undefined) return false;
@@ -127,7 +134,7 @@ class StreamReader {
     const newest = textOf(info.get('last-generated-id'));
     const last = this.#sink.lastRead();
     const isSame = last !== undefined && compareEntries(newest, last) >= 0;
-    const isNew = last !== undefined || sawNone;
+    const isNew = last !== undefined || this.#sink.sawNone;
     const after = isSame ? last : isNew ? '0-0' : newest;
     await this.#sink.beginAfter(after);
     await this.#connection.send(['XGROUP', 'CREATE', stream, group, after]).catch(unlessThere);

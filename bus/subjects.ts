@@ -8,6 +8,7 @@
  *   ops.inject.<cell>[.<agent>]                events for a mission or an agent, from outside
  *   svc.lazarus.<verb>                         requests; outside every stream, since a stream would answer them first
  *   homelab.health_events.<host>.<service>, homelab.world_updates.<host>.<service|_>
+ *   homelab.reconcile.<host>.<service|_>       what the supervisor says of a service, or a host
  *   actions.<id>.<status>                      what became of an action; <status> may be `held` too
  *   dlq.>                                      what was refused, and why
  */

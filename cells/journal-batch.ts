@@ -2,7 +2,6 @@
  * One batch of journal records: its bytes, which journal-format.ts describes, and how they are made.
  */
 import { crc32 } from 'node:zlib';
-import type { Flip } from './journal-mend.ts';
 
 /** Every four bytes of text are at least 0x20202020, so this keeps F2. */
 export const MAX_PAYLOAD_BYTES = 0x2000_0000;
@@ -53,6 +52,14 @@ export class BatchEncoder {
 
 export function encodeBatch(lines: readonly string[], place: BatchPlace): Buffer {
   return new BatchEncoder().encode(lines, place);
+}
+
+/** A bit that has turned. */
+export interface Flip {
+  /** Offset of the byte. */
+  at: number;
+  /** The bit to turn back. */
+  mask: number;
 }
 
 /** Where a batch lies; `start` is that of its header. */

@@ -7,18 +7,12 @@
  * thousands of times, for a batch of a megabyte; then the text must still be lines of JSON, as many as the header says.
  */
 import { crc32 } from 'node:zlib';
-import { BATCH_HEADER_BYTES, BATCH_MAGIC, type BatchSpan } from './journal-batch.ts';
+import { BATCH_HEADER_BYTES, BATCH_MAGIC } from './journal-batch.ts';
+import type { BatchSpan, Flip } from './journal-batch.ts';
 
 /** Larger batches are not searched: as much takes 60 ms. */
 const MAX_MENDED_BYTES = 4 << 20;
 const POLYNOMIAL = 0xedb88320;
-
-export interface Flip {
-  /** Offset of the byte. */
-  at: number;
-  /** The bit to turn back. */
-  mask: number;
-}
 
 /** `difference`: stored CRC-32 of [from, to) xor the computed one. null when no single bit of that range explains it. */
 function findFlip(difference: number, { from, to }: { from: number; to: number }): Flip | null {

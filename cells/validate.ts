@@ -4,7 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import type { Ajv, ValidateFunction } from 'ajv';
+import type { Ajv, ErrorObject, ValidateFunction } from 'ajv';
 import { RuntimeError } from '../machines/errors.ts';
 import { isJsonObject } from '../machines/json.ts';
 import type { JsonObject, JsonValue } from '../machines/json.ts';
@@ -49,9 +49,12 @@ export function validate(
   value: unknown,
   { text, path }: { text?: string; path: string },
 ): Validated {
-  const check = validator(kind);
-  const fits = check(value);
-  const findings = fits ? beyondSchema(kind, value) : explainErrors(check.errors ?? []);
+  const errors =
+    kind === 'daemon-config' && isJsonObject(value)
+      ? settingErrors(value)
+      : errorsOf(validator(kind), value);
+  const fits = errors.length === 0;
+  const findings = fits ? beyondSchema(kind, value) : explainErrors(errors);
   if (fits && findings.length === 0 && isJsonObject(value)) return { ok: true, value };
   const unique = new Map(findings.map((item) => [`${item.pointer} ${item.message}`, item]));
   const problems = [...unique.values()].slice(0, MAX_PROBLEMS).map(({ pointer, message, fix }) => ({
@@ -75,6 +78,37 @@ export function schemaOf(kind: SchemaKind | 'common'): JsonObject {
 const require = createRequire(import.meta.url);
 const validators = new Map<SchemaKind, ValidateFunction>();
 let ajv: Ajv | undefined;
+
+/** Each setting by its own part of the schema: a start with an option or two does not wait for the whole (40 ms). */
+function settingErrors(content: JsonObject): ErrorObject[] {
+  const { properties, ...schema } = (configSchema ??= schemaOf('daemon-config'));
+  const settings = Object.entries(properties as JsonObject);
+  const names = Object.fromEntries(settings.map(([key]) => [key, true]));
+  const unknown = errorsOf(partValidator('_names', { ...schema, properties: names }), content);
+  const given = settings.filter(([key]) => Object.hasOwn(content, key));
+  const wrong = given.flatMap(([key, part]) => {
+    const place = { parentData: content, parentDataProperty: key, rootData: content };
+    const context = { ...place, instancePath: toPointer([key]), dynamicAnchors: {} };
+    return errorsOf(partValidator(key, part as JsonObject), content[key], context);
+  });
+  return [...unknown, ...wrong];
+}
+
+let configSchema: JsonObject | undefined;
+
+function partValidator(name: string, schema: JsonObject): ValidateFunction {
+  const $id = `${SCHEMA_BASE}daemon-config.${name}.json`;
+  ajv ??= loadAjv();
+  return ajv.getSchema($id) ?? ajv.compile({ ...schema, $id });
+}
+
+function errorsOf(
+  check: ValidateFunction,
+  value: unknown,
+  place?: Parameters<ValidateFunction>[1],
+): ErrorObject[] {
+  return check(value, place) ? [] : (check.errors ?? []);
+}
 
 /** Loaded and compiled at first use: a start that has no file to check does not wait for it (30 ms). */
 function validator(kind: SchemaKind): ValidateFunction {

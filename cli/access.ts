@@ -162,7 +162,7 @@ function whyNotAnswered(error: unknown, { pid }: NodeFile): Partial<NodeInfo> {
 const isCode = (error: unknown, code: string): boolean =>
   error instanceof RuntimeError && error.code === code;
 
-function isAlive(pid: number): boolean {
+export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
     return true;

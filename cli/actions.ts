@@ -1,11 +1,13 @@
 /** `lazarus actions ...`: what is proposed for the homelab, and what a person says to it. */
 import type { Command } from 'commander';
 import type { ActionLine, ActionView } from '../actors/actions/action-view.ts';
+import type { ExpectedEffect } from '../actors/actions/expected-effect.ts';
 import type { JsonObject, JsonValue } from '../machines/json.ts';
 import { read, write } from './access.ts';
 import { act, group, verb } from './command.ts';
 import { chooseMissions } from './missions.ts';
 import { show } from './output.ts';
+import type { Flags } from './output.ts';
 import { brief, paint, table } from './terminal.ts';
 
 export function command(): Command {
@@ -84,17 +86,20 @@ function showOne(): Command {
   ).argument('<id>', ID);
   return act(showing, async ([id = ''], flags) => {
     const result = await read(chooseMissions(flags.missions), 'actions.show', { id });
-    const view = result as unknown as ActionView & { running: boolean };
+    const view = result as unknown as Shown;
     show(flags, result, () => [...viewLines(view), ...restLines(view.running)]);
   });
 }
 
-function viewLines(view: ActionView): string[] {
+type Shown = ActionView & { running: boolean; expected_effect: ExpectedEffect | null };
+
+function viewLines(view: Shown): string[] {
   const { action_id: id, content, approval, run, story } = view;
   const facts: [string, JsonValue | undefined][] = [
     ['what', `${view.type} of ${view.host}/${view.service}`],
     ['why', view.description],
     ['risk', `${view.risk}${view.requires_human ? ', needs a person' : ''}`],
+    ...effectFacts(view.expected_effect),
     ['from', view.origin ?? undefined],
     ['model', content?.['llm_model']],
     ['confidence', content?.['confidence']],
@@ -123,6 +128,16 @@ function viewLines(view: ActionView): string[] {
   ];
 }
 
+function effectFacts(effect: ExpectedEffect | null): [string, JsonValue | undefined][] {
+  if (effect === null) return [];
+  const { removes, dependants } = effect;
+  const whose = dependants === null ? 'nobody knows' : dependants.join(', ') || 'nothing';
+  return [
+    ['removes', removes ?? undefined],
+    ['depend on it', whose],
+  ];
+}
+
 const textOf = (value: JsonValue): string =>
   typeof value === 'string' ? value : JSON.stringify(value);
 const word = (object: JsonObject, name: string): string => textOf(object[name] ?? '?');
@@ -137,9 +152,7 @@ function approve(): Command {
     .option('--sha256 <sum>', 'what you looked at: if it is another by now, nothing is approved');
   return act<{ sha256?: string }>(approving, async ([id = ''], flags) => {
     const { sha256 } = flags;
-    const input = { id, ...(sha256 !== undefined && { sha256 }) };
-    const result = await write(chooseMissions(flags.missions), 'actions.approve', input);
-    show(flags, result, () => [answerLine(result as unknown as ActionView)]);
+    await decide('approve', flags, { id, ...(sha256 !== undefined && { sha256 }) });
   });
 }
 
@@ -149,10 +162,17 @@ function ending(kind: 'reject' | 'cancel', summary: string): Command {
     .option('--reason <text>', 'why, for the record');
   return act<{ reason?: string }>(ending, async ([id = ''], flags) => {
     const { reason } = flags;
-    const input = { id, ...(reason !== undefined && { reason }) };
-    const result = await write(chooseMissions(flags.missions), `actions.${kind}`, input);
-    show(flags, result, () => [answerLine(result as unknown as ActionView)]);
+    await decide(kind, flags, { id, ...(reason !== undefined && { reason }) });
   });
+}
+
+async function decide(
+  kind: 'approve' | 'reject' | 'cancel',
+  flags: Flags,
+  input: Record<string, JsonValue>,
+): Promise<void> {
+  const result = await write(chooseMissions(flags.missions), `actions.${kind}`, input);
+  show(flags, result, () => [answerLine(result as unknown as ActionView)]);
 }
 
 const answerLine = ({ action_id: id, status, waits }: ActionView): string =>

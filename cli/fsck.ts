@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { fsck } from '../actors/fsck/fsck.ts';
 import type { FsckOptions, FsckReport } from '../actors/fsck/fsck.ts';
-import type { HeldActor } from '../actors/fsck/held.ts';
+import type { HeldActor } from '../actors/fsck/world.ts';
 import type { Finding } from '../actors/fsck/finding.ts';
 import { missionsLayout } from '../cells/layout.ts';
 import { isLocked } from '../cells/lock.ts';

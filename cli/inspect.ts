@@ -10,6 +10,7 @@ import { RuntimeError } from '../machines/errors.ts';
 import type { ErrorCode } from '../machines/errors.ts';
 import { isJsonObject } from '../machines/json.ts';
 import type { JsonValue } from '../machines/json.ts';
+import { isAlive } from './access.ts';
 import { act, verb } from './command.ts';
 import { chooseMissions, requireMissions } from './missions.ts';
 import type { Missions } from './missions.ts';
@@ -75,15 +76,6 @@ const notRunning = (dir: string): RuntimeError =>
     code: 'NOT_RUNNING',
     hint: 'Start one: `lazarus up`.',
   });
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
-  }
-}
 
 async function askForTicket({ url, token }: Place): Promise<{
   ticket: string;

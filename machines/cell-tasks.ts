@@ -77,7 +77,8 @@ function assignmentOf(
     ...(task.handover && { handover: task.handover }),
   };
   if (file.steps.length > 0) return { ...common, steps: file.steps };
-  if (runner?.kind !== 'command') return { ...common, ...question(context, taskId, agentId) };
+  if (runner?.kind !== 'command')
+    return { ...common, ...question(context, taskId, { agentId, made: task.artifacts }) };
   const people: JsonObject = context.files[taskPath(taskId)]?.people ?? {};
   const whole = {
     ...people,
@@ -102,7 +103,7 @@ export const reportPath = (taskId: string): string => `reports/${taskId}.md`;
 function question(
   context: CellContext,
   taskId: string,
-  agentId: string,
+  { agentId, made }: { agentId: string; made: readonly string[] },
 ): Pick<Assignment, 'steps' | 'stdin' | 'artifacts'> {
   const { title, description, dependencies, artifacts } = taskFileOf(context, taskId);
   const { name, role, capabilities } = agentFileOf(context, agentId);
@@ -116,7 +117,7 @@ function question(
       artifacts: findTask(context, id)?.artifacts ?? [],
     })),
   };
-  const outputs = new Set([...(findTask(context, taskId)?.artifacts ?? []), reportPath(taskId)]);
+  const outputs = new Set([...made, reportPath(taskId)]);
   return { steps: [REPORT], stdin: JSON.stringify(asked), artifacts: [...outputs] };
 }
 

@@ -11,7 +11,7 @@ const LAYERS: Record<string, { folders: string[]; packages: string[] | 'any' }> 
   machines: { folders: ['machines'], packages: ['xstate'] },
   cells: {
     folders: ['machines', 'cells'],
-    packages: ['node:', 'ajv', 'ajv-formats', 'jsonc-parser'],
+    packages: ['node:', 'ajv', 'ajv-formats', 'jsonc-parser', 'yaml'],
   },
   bus: { folders: ['machines', 'bus'], packages: 'any' },
   actors: { folders: ['machines', 'cells', 'bus', 'actors'], packages: 'any' },
@@ -20,8 +20,9 @@ const LAYERS: Record<string, { folders: string[]; packages: string[] | 'any' }> 
 
 /** Packages that only one file may know, so that their successor is one file away. */
 const ONLY_IN: Record<string, string> = {
-  nats: 'bus/nats.ts',
+  nats: 'bus/nats-client.ts',
   '@redis/client': 'bus/redis.ts',
+  yaml: 'cells/yaml-file.ts',
 };
 
 interface Import {

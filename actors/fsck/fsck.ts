@@ -16,7 +16,6 @@ import { checkCopies } from './copies.ts';
 import { Findings } from './finding.ts';
 import type { Finding, Listed } from './finding.ts';
 import { checkHeld } from './held.ts';
-import type { HeldActor } from './held.ts';
 import { checkJournal } from './journal.ts';
 import { checkLeftovers } from './leftovers.ts';
 import { checkOutcomes } from './outcomes.ts';
@@ -25,6 +24,7 @@ import { checkProjections } from './projections.ts';
 import { checkReplay } from './replay.ts';
 import { checkRevivals } from './revivals.ts';
 import { openWorld } from './world.ts';
+import type { HeldActor } from './world.ts';
 
 export interface FsckOptions {
   missionsDir: string;

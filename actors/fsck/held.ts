@@ -6,12 +6,6 @@ import { homeCell } from '../../machines/addresses.ts';
 import type { Findings } from './finding.ts';
 import type { World } from './world.ts';
 
-export interface HeldActor {
-  /** See actor.ts, `Hold`. */
-  code: string;
-  reason: string;
-}
-
 export function checkHeld(world: World, findings: Findings): void {
   for (const [address, { code, reason }] of world.held ?? [])
     if (world.isChecked(address))

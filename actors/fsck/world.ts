@@ -20,11 +20,17 @@ import type { Found } from '../recovery.ts';
 import { machineRegistry } from '../registry.ts';
 import { Restorer } from '../restorer.ts';
 import { uncleanCells } from '../unclean-cells.ts';
-import type { HeldActor } from './held.ts';
 
 export interface CellPlace {
   cellId: string;
   dir: string;
+}
+
+/** By the word of the node that runs. */
+export interface HeldActor {
+  /** See actor.ts, `Hold`. */
+  code: string;
+  reason: string;
 }
 
 export interface World {

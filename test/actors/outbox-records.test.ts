@@ -18,6 +18,7 @@ const heard = (error?: CommittedRecord['error']): CommittedRecord => ({
     original: '{}',
   },
   error,
+  chars: 200,
 });
 
 const NOTHING = { subject: '', body: '' };

@@ -11,7 +11,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { appendAgentLog } from '../../actors/agent-log.ts';
 import { attemptPath } from '../../actors/step-files.ts';
 import { readOutcome, runStep } from '../../actors/step-runner.ts';
-import type { StepOutcome, StepRequest } from '../../actors/step-runner.ts';
+import type { StepOutcome, StepRequest } from '../../actors/step-request.ts';
 import { cellPath } from '../../cells/layout.ts';
 import { makeCell } from '../support/steps.ts';
 import type { TestCell } from '../support/steps.ts';

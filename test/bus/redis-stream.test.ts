@@ -33,6 +33,7 @@ test('given that all under way ends while the reader looks for more in vain, the
   const stop = new AbortController();
   const sink = {
     lastRead: () => undefined,
+    sawNone: false,
     beginAfter: () => Promise.resolve(),
     missed: () => Promise.resolve(),
     deliver: (entries: StreamEntry[]) => {

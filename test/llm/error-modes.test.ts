@@ -244,19 +244,13 @@ const OLLAMA_MODES: Mode[] = [
 ];
 
 describe('Ollama', () => {
-  test.each(OLLAMA_MODES)('$name', async ({ replies, attempts, isMended, config, detail }) => {
-    const fixture = await openRouter(config);
-    fixture.ollama.script = [...replies];
+  test.each(OLLAMA_MODES)('$name', async (mode) => {
+    const fixture = await openRouter(mode.config);
+    fixture.ollama.script = [...mode.replies];
     fixture.ollama.otherwise = anyWire.gone(); // more requests than replies are a fault
     fixture.claude.otherwise = claude.answer(good());
-    const { result, story, attempts: all } = await fixture.ask();
-    const expected = attempts.map((text) => `ollama/qwen2.5:7b ${text}`);
-    const next = isMended ? [] : ['claude-haiku-5-5 fallback: success'];
-    expect(story).toEqual([...expected, ...next]);
-    expect(result?.content).toMatchObject({ action: 'restart', node: 'piha' });
-    expect(fixture.ollama.hits).toHaveLength(attempts.length);
-    if (detail) expect(all[0]?.error).toMatch(detail);
-    expectOnRecord(fixture);
+    await expectStory(fixture, mode, ['ollama/qwen2.5:7b', 'claude-haiku-5-5']);
+    expect(fixture.ollama.hits).toHaveLength(mode.attempts.length);
   });
 });
 
@@ -482,30 +476,34 @@ const CLAUDE_MODES: Mode[] = [
 ];
 
 describe('Claude', () => {
-  test.each(CLAUDE_MODES)(
-    '$name',
-    async ({ replies, attempts, isMended, config = CHAIN, detail }) => {
-      const fixture = await openRouter(config);
-      fixture.claude.script = [...replies, ...(isMended ? [] : [claude.answer(good())])];
-      fixture.claude.otherwise = anyWire.gone();
-      const { result, story, attempts: all } = await fixture.ask();
-      const expected = attempts.map((text) => `claude-haiku-5-5 ${text}`);
-      const next = isMended ? [] : ['claude-sonnet-5-5 fallback: success'];
-      expect(story).toEqual([...expected, ...next]);
-      expect(result?.content).toMatchObject({ action: 'restart', node: 'piha' });
-      expect(fixture.claude.hits).toHaveLength(attempts.length + next.length);
-      if (detail) expect(all[0]?.error).toMatch(detail);
-      expectOnRecord(fixture);
-    },
-  );
+  test.each(CLAUDE_MODES)('$name', async (mode) => {
+    const fixture = await openRouter(mode.config ?? CHAIN);
+    const next = mode.isMended ? [] : [claude.answer(good())];
+    fixture.claude.script = [...mode.replies, ...next];
+    fixture.claude.otherwise = anyWire.gone();
+    await expectStory(fixture, mode, ['claude-haiku-5-5', 'claude-sonnet-5-5']);
+    expect(fixture.claude.hits).toHaveLength(mode.attempts.length + next.length);
+  });
 });
 
+type Fixture = Awaited<ReturnType<typeof openRouter>>;
+
+/** Asks: the first model meets what the mode says, and answers in the end, or the second does. */
+async function expectStory(
+  fixture: Fixture,
+  { attempts, isMended, detail }: Mode,
+  [first, second]: [string, string],
+): Promise<void> {
+  const { result, story, attempts: all } = await fixture.ask();
+  const fallback = isMended ? [] : [`${second} fallback: success`];
+  expect(story).toEqual([...attempts.map((text) => `${first} ${text}`), ...fallback]);
+  expect(result?.content).toMatchObject({ action: 'restart', node: 'piha' });
+  if (detail) expect(all[0]?.error).toMatch(detail);
+  expectOnRecord(fixture);
+}
+
 /** Each request is on record before and after, and none of them was one that a real server would refuse. */
-function expectOnRecord({
-  ollama: local,
-  claude: remote,
-  ledger,
-}: Awaited<ReturnType<typeof openRouter>>): void {
+function expectOnRecord({ ollama: local, claude: remote, ledger }: Fixture): void {
   const hits = local.hits.length + remote.hits.length;
   expect([ledger.starts.length, ledger.ends.length]).toEqual([hits, hits]);
   expect([...local.violations, ...remote.violations]).toEqual([]);

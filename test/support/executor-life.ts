@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import type { OpenExecutor } from '../../actors/executor/executor.ts';
 import type { Recovery } from '../../actors/effects.ts';
-import type { Runnable } from '../../actors/executor/types.ts';
+import type { Runnable } from '../../machines/action-context.ts';
 import type { FakeHost } from './fake-docker.ts';
 
 export interface ChildOrder {

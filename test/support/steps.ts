@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { isRunning, listPids, readEnvironment, readStat } from '../../actors/proc-fs.ts';
-import type { StepRequest } from '../../actors/step-runner.ts';
+import type { StepRequest } from '../../actors/step-request.ts';
 
 export interface TestCell {
   dir: string;

@@ -5,7 +5,7 @@
 import assert from 'node:assert';
 import { WorkerPool } from '../../actors/worker-pool.ts';
 import { runStep } from '../../actors/step-runner.ts';
-import type { StepRequest } from '../../actors/step-runner.ts';
+import type { StepRequest } from '../../actors/step-request.ts';
 import { eventually } from './eventually.ts';
 
 const request: StepRequest = JSON.parse(process.argv[2] ?? '');
