@@ -16,6 +16,7 @@ import type { PlainError } from '../machines/errors.ts';
 import type { JsonObject, JsonValue } from '../machines/json.ts';
 import { patiently } from './patience.ts';
 import { effectKey } from './records.ts';
+import { withSignal } from './with-signal.ts';
 import type { Invoke } from './records.ts';
 
 export type EffectSemantics = 'pure' | 'idempotent' | 'verify' | 'at_most_once';
@@ -79,6 +80,8 @@ interface Running {
   invoke: Invoke;
   controller: AbortController;
   outcome: Outcome | undefined;
+  /** Nobody does it yet. */
+  isParked?: boolean;
 }
 
 export class EffectRunner {
@@ -89,34 +92,37 @@ export class EffectRunner {
   /** With the address of each one's actor. */
   readonly #finished = new Map<Promise<void>, string>();
   readonly #withheld = new Set<string>();
+  /** By definition: what waits for it to be bound. */
+  readonly #parked = new Map<string, PromiseWithResolvers<void>>();
   #suspended = false;
 
   constructor(host: EffectHost) {
     this.#host = host;
   }
 
-  /** `machine` is a name without version; `src` as in the machine's `setup({ actors })`. */
+  /** `machine` is a name without version; `src` as in the machine's `setup({ actors })`. What was parked goes on. */
   register<Input>(machine: string, src: string, definition: EffectDefinition<Input>): void {
-    this.#definitions.set(`${machine}.${src}`, definition as unknown as EffectDefinition);
+    const name = `${machine}.${src}`;
+    this.#definitions.set(name, definition as unknown as EffectDefinition);
+    this.#parked.get(name)?.resolve();
+    this.#parked.delete(name);
   }
 
   /**
-   * Nobody is there to do these: what is asked for waits, neither done nor given up, for a life of the node that binds them.
-   * `settledOutput` as in a definition.
+   * Nobody is there to do these: what is asked for waits, neither done nor given up, until they are bound, in this life of the
+   * node or a later one. `settledOutput` as in a definition.
    */
   park(machine: string, sources: readonly string[], settledOutput?: () => JsonValue): void {
-    const run = ({ signal }: EffectContext): Promise<JsonValue> =>
-      new Promise((_resolve, reject) => {
-        const end = (): void => reject(signal.reason as Error);
-        if (signal.aborted) end();
-        else signal.addEventListener('abort', end, { once: true });
-      });
-    for (const src of sources)
+    const run = (): Promise<JsonValue> =>
+      Promise.reject(new RuntimeError('it is parked', { code: 'UNSUPPORTED' })); // never asked: it waits before
+    for (const src of sources) {
       this.register(machine, src, {
         semantics: 'pure',
         run,
         ...(settledOutput && { settledOutput }),
       });
+      this.#parked.set(`${machine}.${src}`, Promise.withResolvers());
+    }
   }
 
   /** From now on nothing is started; intents stay in the journal for the next life. */
@@ -143,8 +149,10 @@ export class EffectRunner {
     const deadline = performance.now() + timeoutMs;
     const isRunning = (): boolean =>
       [...this.#running.values()].some(
-        ({ invoke, address }) =>
-          invoke.src === src && (cellId === undefined || homeCell(address) === cellId),
+        ({ invoke, address, isParked }) =>
+          invoke.src === src &&
+          isParked !== true &&
+          (cellId === undefined || homeCell(address) === cellId),
       );
     while (isRunning() && performance.now() < deadline) await sleep(10);
   }
@@ -168,7 +176,7 @@ export class EffectRunner {
     if (this.#suspended || this.#withheld.has(homeCell(address))) return;
     const already = this.#running.get(key);
     if (already) return this.#offer(key, already);
-    const definition = this.#definitions.get(`${machine}.${invoke.src}`);
+    const name = `${machine}.${invoke.src}`;
     const controller = new AbortController();
     const running: Running = { address, invokeId, invoke, controller, outcome: undefined };
     this.#running.set(key, running);
@@ -183,7 +191,11 @@ export class EffectRunner {
           this.#host.emit(address, invokeId, invoke.seq, event);
       },
     };
-    const finished = this.#drive(definition, context, running)
+    const parked = this.#parked.get(name);
+    const drive = (): Promise<Outcome | 'in_doubt'> =>
+      this.#drive(this.#definitions.get(name), context, running);
+    const bound = parked && untilBound(running, parked.promise);
+    const finished = (bound ? bound.then((isBound) => (isBound ? drive() : 'in_doubt')) : drive())
       .then((outcome) => {
         if (outcome === 'in_doubt' || controller.signal.aborted) return;
         running.outcome = outcome;
@@ -354,6 +366,15 @@ export class EffectRunner {
     this.#host.doubted(effect);
     return 'in_doubt';
   }
+}
+
+/** False: nobody waits for the effect any more. */
+async function untilBound(running: Running, bound: Promise<void>): Promise<boolean> {
+  const { signal } = running.controller;
+  running.isParked = true;
+  await withSignal(signal, bound).catch(() => undefined);
+  running.isParked = false;
+  return !signal.aborted;
 }
 
 function semanticsOf(definition: EffectDefinition, input: JsonValue): EffectSemantics {

@@ -6,13 +6,13 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import type { BusLog } from '../bus/bus.ts';
-import type { BusRole } from '../bus/nats-users.ts';
 import { writeWhole } from '../cells/durable.ts';
 import { hasCode } from '../cells/inside.ts';
 import { isJsonObject } from '../machines/json.ts';
 
 export interface Context {
-  role: BusRole;
+  /** A BusRole, or an agent's name. */
+  role: string;
   url: string;
   user: string;
   password: string;
@@ -41,7 +41,7 @@ export async function writeContexts(
   }
 }
 
-const nameOf = (name: string, role: BusRole): string =>
+const nameOf = (name: string, role: string): string =>
   role === 'operator' ? name : `${name}-${role}`;
 
 async function writeContext(

@@ -2,6 +2,7 @@
 import { mkdirSync } from 'node:fs';
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { findNatsServer, NatsServer } from '../bus/nats-server.ts';
 import { BUS_ROLES, RIGHTS, RUNTIME_USER } from '../bus/nats-users.ts';
 import type { BusRole, ServerUser } from '../bus/nats-users.ts';
@@ -16,6 +17,7 @@ import { httpToken } from './http-token.ts';
 import { Injection } from './injection.ts';
 import { writeContexts } from './nats-context.ts';
 import { credentialSource } from './nats-credentials.ts';
+import { knownHosts, NatsHosts } from './nats-hosts.ts';
 import { serveVerbs } from './nats-requests.ts';
 import type { MissionNode, OpenDoor } from './node.ts';
 import { Outbox } from './outbox.ts';
@@ -26,6 +28,8 @@ import type { HistorySource } from './why/newest-first.ts';
 export interface NatsDoor extends OpenDoor {
   /** Null: there is none. */
   bus: Bus | null;
+  /** The agents of hosts that may connect; left out: their server is somebody else's, or there is none. */
+  hosts?: NatsHosts;
 }
 
 export interface NatsDoorOptions {
@@ -41,6 +45,7 @@ interface Reached {
   /** What node.json says. */
   entry: { url: string; user: string | null; token_file: string | null };
   server: NatsServer | undefined;
+  hosts: NatsHosts | undefined;
 }
 
 const HOW_TO_GET = 'apt-get install nats-server, or name the program in NATS_SERVER_BIN';
@@ -54,7 +59,7 @@ export async function openNatsDoor(
   const reached = await reach(node, { nats, options, log });
   if ('state' in reached) return withoutBus(reached);
   const { NatsBus } = await import('../bus/nats.ts');
-  const { connection, entry, server } = reached;
+  const { connection, entry, server, hosts } = reached;
   const { nodeId, layout } = node;
   const bus: Bus = NatsBus.open({ ...connection, nodeId, streams: STREAMS, log, intervals });
   const { system } = node.kernel;
@@ -83,12 +88,14 @@ export async function openNatsDoor(
     nats: {
       ...bus.view(),
       ...(server ? { server: { ...server.view() } } : { other_nodes: [...peers.known] }),
+      ...(hosts && { hosts: hosts.view }),
       outbox: outbox.view(),
       injected: injection.view(),
     },
   });
   return {
     bus,
+    ...(hosts && { hosts }),
     nodeFile: { nats: { ...entry } },
     parts,
     begin: (scanned) => injection.start(scanned),
@@ -157,12 +164,16 @@ async function reachOwn(
     })),
   ];
   const mark = { LAZARUS_NODE: node.nodeId };
-  const server = await NatsServer.start({ folder, binary, users, mark, log });
+  void nextTurn().then(() => import('../bus/nats.ts')); // while it starts
+  const { hosts, guests } = await knownHosts(folder);
+  const all = [...users, ...guests];
+  const server = await NatsServer.start({ folder, binary, users: all, mark, log });
   const { url } = server;
   log.info({ nats: url, pid: server.pid }, 'NATS server runs');
-  if (options.context !== false)
+  const context = contextOf(options);
+  if (context !== null)
     await writeContexts(
-      typeof options.context === 'string' ? options.context : 'lazarus',
+      context,
       BUS_ROLES.map((role) => ({
         role,
         url,
@@ -179,7 +190,13 @@ async function reachOwn(
     },
     entry: { url, user: 'operator', token_file: tokens.operator.file },
     server,
+    hosts: new NatsHosts({ server, folder, users, context, log }, hosts),
   };
+}
+
+/** Null: none is written. */
+function contextOf({ context = 'lazarus' }: NatsOptions): string | null {
+  return typeof context === 'string' ? context : context ? 'lazarus' : null;
 }
 
 /** A server that somebody else runs. */
@@ -201,5 +218,6 @@ function reachNamed(nats: string, options: NatsOptions): Reached {
     connection: { url, ...source, ...(Object.keys(tls).length === 0 ? {} : { tls }) },
     entry: { url, user, token_file: file ?? null },
     server: undefined,
+    hosts: undefined,
   };
 }

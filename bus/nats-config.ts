@@ -43,7 +43,7 @@ function accountsOf(users: readonly ServerUser[]): JsonObject {
   const accounts: JsonObject = {
     [HOME]: {
       jetstream: 'enabled',
-      users: users.filter(({ rights }) => rights === null).map(credentials),
+      users: users.filter(({ rights }) => rights === null).map(ownUser),
       exports: [
         // Several may answer one question: `$SRV.PING`.
         ...[...services].map((service) => ({ service, response_type: 'stream' })),
@@ -88,6 +88,20 @@ const credentials = ({ user, password }: Pick<ServerUser, 'user' | 'password'>):
   user,
   password,
 });
+
+/** In which a host may answer: its actions may take a day (cells/schemas/executor.json). */
+const ANSWER_EXPIRES = '25h';
+
+/** U5 for the agents of hosts. */
+function ownUser(user: ServerUser): JsonObject {
+  if (user.answers === undefined) return credentials(user);
+  const permissions = {
+    subscribe: { allow: [user.answers] },
+    publish: { deny: ['>'] },
+    allow_responses: { max: 1, expires: ANSWER_EXPIRES },
+  };
+  return { ...credentials(user), permissions };
+}
 
 /** U2: the account alone would let a message to nowhere pass in silence. */
 const permissionsOf = ({ publish, subscribe }: Rights): JsonObject => ({

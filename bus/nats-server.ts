@@ -16,6 +16,7 @@ import {
   constants,
   mkdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -45,6 +46,7 @@ interface Running {
 
 const READY_MS = 10_000;
 const STOP_MS = 5000;
+const RELOAD_MS = 5000;
 const MAX_PAUSE_MS = 30_000;
 /** A server that has run so long has proven itself: the next pause is the first again. */
 const PROVEN_MS = 60_000;
@@ -89,6 +91,9 @@ function isProgram(path: string): boolean {
 export class NatsServer {
   readonly #options: NatsServerOptions;
   readonly #config: string;
+  #users: readonly ServerUser[];
+  /** Under way; resolves with what is wrong, or nothing. */
+  #reload: PromiseWithResolvers<string> | undefined;
   #child: ChildProcess | undefined;
   #pid: number | undefined;
   #port: number;
@@ -99,6 +104,7 @@ export class NatsServer {
 
   private constructor(options: NatsServerOptions) {
     this.#options = options;
+    this.#users = options.users;
     this.#config = join(options.folder, 'nats.conf');
     this.#port = readPort(join(options.folder, 'port'));
   }
@@ -122,6 +128,25 @@ export class NatsServer {
 
   view(): { pid: number | null; restarts: number; trouble: string | null } {
     return { pid: this.#pid ?? null, restarts: this.#restarts, trouble: this.#trouble };
+  }
+
+  /**
+   * These are let in, and who is none of them any more is put out: when it resolves, and after a restart. Throws RuntimeError
+   * UNSUPPORTED with what the server said; then those before are let in until it is started again.
+   */
+  async setUsers(users: readonly ServerUser[]): Promise<void> {
+    this.#users = users;
+    if (this.#pid === undefined) return; // it reads them when it starts
+    this.#writeConfig();
+    const reload = Promise.withResolvers<string>();
+    this.#reload = reload;
+    signal(this.#pid, 'SIGHUP');
+    const late = sleep(RELOAD_MS, 'it has not said that it did', { ref: false });
+    const said = await Promise.race([reload.promise, late]);
+    if (said !== '')
+      throw new RuntimeError(`nats-server did not take its users: ${said}`, {
+        code: 'UNSUPPORTED',
+      });
   }
 
   /** Resolves when the process is gone. */
@@ -177,14 +202,11 @@ export class NatsServer {
 
   /** It takes clients when this resolves. */
   async #launch(): Promise<Running> {
-    const { folder, binary, users, mark } = this.#options;
+    const { folder, binary, mark } = this.#options;
     const portsDir = join(folder, 'ports');
     rmSync(portsDir, { recursive: true, force: true }); // of an earlier one that was killed
     mkdirSync(portsDir, { mode: 0o700 });
-    const storeDir = join(folder, 'store');
-    const settings = { port: this.#port, storeDir, portsDir, users };
-    rmSync(this.#config, { force: true });
-    writeFileSync(this.#config, serverConfig(settings), { mode: 0o600 });
+    this.#writeConfig();
     const argv = ['-c', KEEPER, 'sh', binary, '-c', this.#config];
     const child = spawn('/bin/sh', argv, {
       cwd: folder,
@@ -219,6 +241,17 @@ export class NatsServer {
     return { exited };
   }
 
+  /** Whole, and never readable for others: the server may read it at any moment. */
+  #writeConfig(): void {
+    const { folder } = this.#options;
+    const [portsDir, storeDir] = [join(folder, 'ports'), join(folder, 'store')];
+    const settings = { port: this.#port, storeDir, portsDir, users: this.#users };
+    const next = `${this.#config}.next`;
+    rmSync(next, { force: true });
+    writeFileSync(next, serverConfig(settings), { mode: 0o600 });
+    renameSync(next, this.#config);
+  }
+
   #killHard(): void {
     if (this.#pid !== undefined) signal(this.#pid, 'SIGKILL');
     this.#child?.kill('SIGKILL');
@@ -234,6 +267,8 @@ export class NatsServer {
       for (const line of lines) {
         const said = line.replace(/^\[\d+\] \S+ \S+ /, '').slice(0, 500);
         if (last.push(said) > KEPT_LINES) last.shift();
+        if (said.startsWith('[INF] Reloaded server configuration')) this.#reload?.resolve('');
+        if (/^\[ERR\].*reload/i.test(said)) this.#reload?.resolve(said);
         if (/^\[(WRN|ERR|FTL)\]/.test(said) && !/Plaintext passwords/.test(said))
           // in a file of 0600
           this.#options.log.warn({ said }, 'nats-server');

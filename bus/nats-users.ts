@@ -10,7 +10,11 @@
  * U3 Nobody makes consumers: a consumer delivers to any subject of the runtime's account. History is read message by message
  *    (`nats stream get`), the present by subscribing.
  * U4 No two kinds publish the same: what one of them publishes the others hear, and would hand on once more.
+ * U5 The agent of another host is in the runtime's own account, for only there is whoever asks told that nobody listens. It
+ *    hears one subject, and publishes one answer to each question it was asked, where the runtime wants that, and nothing else.
  */
+
+import { subjectToken } from './subjects.ts';
 
 export type BusRole = 'agent' | 'observer' | 'operator';
 
@@ -24,9 +28,21 @@ export interface Rights {
 export interface ServerUser {
   user: string;
   password: string;
-  /** Null: the runtime itself, which may do everything. */
+  /** Null: of the runtime's account. Without `answers` it is the runtime itself, which may do everything. */
   rights: Rights | null;
+  /** U5: the subject on which it is asked. */
+  answers?: string;
 }
+
+/** An agent of a host that is reached by NATS. */
+export interface HostUser {
+  host: string;
+  subject: string;
+}
+
+/** Where hosts listen: none of it is in a stream, and nobody but the runtime may publish there. */
+export const HOST_SUBJECTS = 'exec.';
+export const hostUserName = (host: string): string => `host-${subjectToken(host)}`;
 
 export const BUS_ROLES: readonly BusRole[] = ['agent', 'observer', 'operator'];
 export const RUNTIME_USER = 'lazarus-runtime';

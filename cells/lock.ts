@@ -12,17 +12,35 @@ export interface NodeLock {
 
 /** Throws RuntimeError NODE_LOCKED, naming the holder as far as `nodeFile` tells it. */
 export function lockMissions(lockFile: string, nodeFile: string): NodeLock {
-  const database = new DatabaseSync(lockFile);
-  try {
-    database.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE');
-  } catch (cause) {
-    database.close();
+  return exclusively(lockFile, (cause) => {
     throw new RuntimeError(`another node runs on this missions folder${holder(nodeFile)}`, {
       code: 'NODE_LOCKED',
       cause,
       hint: 'Stop it first, or name another folder with --missions.',
       details: { lockFile },
     });
+  });
+}
+
+/** Undefined: another process has it. Throws for a file that cannot be locked at all. */
+export function tryLock(lockFile: string): NodeLock | undefined {
+  try {
+    return exclusively(lockFile, (cause) => {
+      throw cause;
+    });
+  } catch (error) {
+    if ((error as { errcode?: number }).errcode === SQLITE_BUSY) return undefined;
+    throw error;
+  }
+}
+
+function exclusively(lockFile: string, refuse: (cause: unknown) => never): NodeLock {
+  const database = new DatabaseSync(lockFile);
+  try {
+    database.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE');
+  } catch (cause) {
+    database.close();
+    return refuse(cause);
   }
   return {
     release: () => {

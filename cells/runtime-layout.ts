@@ -16,6 +16,17 @@ export interface RuntimeLayout {
   state: string;
   plannerHeartbeat: string;
   world: string;
+  /** How far the event files were read, host by host; without it the world is made anew from them. */
+  observerCheckpoint: string;
+  observerHeartbeat: string;
+  /** By which our own files in `world` are known. */
+  observerMark: string;
+  /** What comes of the comparison of desired and observed, for other programs. */
+  worldSummary: string;
+  agentEventsLog: string;
+  supervisorCheckpoint: string;
+  /** What classes of actions have earned; people may take it back there. */
+  autonomyFile: string;
   /** What the gate and the guardrails go by; need not exist. */
   policyFile: string;
   /** How hosts are reached and what may be run there; need not exist. */
@@ -36,6 +47,13 @@ export function runtimeLayout(root: string): RuntimeLayout {
     state,
     plannerHeartbeat: join(state, 'planner-agent.heartbeat'),
     world: join(root, 'world'),
+    observerCheckpoint: join(state, 'observer_checkpoint.json'),
+    observerHeartbeat: join(state, 'observer.heartbeat'),
+    observerMark: join(state, 'lazarus', 'observer.json'),
+    worldSummary: join(root, 'world', 'runtime-summary.json'),
+    agentEventsLog: join(state, 'agent-events.log'),
+    supervisorCheckpoint: join(state, 'supervisor-checkpoint.json'),
+    autonomyFile: join(state, 'autonomy.json'),
     policyFile: join(root, 'config', 'policy.json'),
     executorFile: join(root, 'config', 'executor.json'),
     output: join(state, 'lazarus', 'actions'),

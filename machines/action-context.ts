@@ -52,9 +52,12 @@ export interface MoveInput {
   content?: JsonObject;
 }
 
-/** What a move found. `moved` is the only one that changed anything. */
+/**
+ * What a move found. `moved` is the only one that changed anything; `withheld`: it was not to come about any more, and the file
+ * stands where it stood.
+ */
 export type Moved = {
-  outcome: 'moved' | 'changed' | 'elsewhere';
+  outcome: 'moved' | 'changed' | 'elsewhere' | 'withheld';
   /** Where it stands now, as far as could be seen; null: nowhere. */
   place: (Place & { content: JsonObject }) | null;
   reason: string | null;
@@ -73,13 +76,19 @@ export interface Runnable {
   sha256: string;
 }
 
-export interface PlannedRun {
+/** What a driver would do. */
+export interface DriverPlan {
   driver: string;
   semantics: 'pure' | 'idempotent' | 'verify' | 'at_most_once';
   via: string;
+  /** For people, no secrets, one line each. */
   shown: string[];
   timeoutMs: number;
+  /** Whether there is something to wait for afterwards: a service that reports healthy. */
   verifies: boolean;
+}
+
+export interface PlannedRun extends DriverPlan {
   /** How long the service has to report that it is well. */
   verifyMs: number;
 }

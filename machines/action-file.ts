@@ -123,7 +123,8 @@ function needsHuman(content: JsonObject, risk: string): boolean {
 }
 
 function describe({ description }: JsonObject, { reason }: JsonObject): string {
-  const text = typeof description === 'string' ? description : reason;
+  const isSaid = typeof description === 'string' && description.trim() !== '';
+  const text = isSaid ? description : reason;
   return typeof text === 'string' ? text.slice(0, MAX_TEXT) : '';
 }
 
@@ -187,6 +188,14 @@ export function withTransition(
   const { transition_history: before } = content;
   const history = [...(Array.isArray(before) ? before : []), entry].slice(-MAX_HISTORY);
   return { ...content, ...set, status: entry.to, transition_history: history };
+}
+
+/** As it was before this step, which did not come about: its line is gone, and it is of `status` again. */
+export function withoutTransition(content: JsonObject, key: string, status: string): JsonObject {
+  const { transition_history: history } = content;
+  if (!Array.isArray(history)) return content;
+  const kept = history.filter((entry) => !isJsonObject(entry) || entry['key'] !== key);
+  return { ...content, status, transition_history: kept };
 }
 
 /** Whether this very step stands in the file's history. */

@@ -42,6 +42,7 @@ export const noteMoved = action.assign(({ context, event }) => {
   const { place, outcome, reason } = moved;
   const next = place === null ? { ...context, place } : standAt(context, place, place.content);
   if (outcome === 'moved') return { ...next, refusal: null, ...madeBy(context) };
+  if (outcome === 'withheld') return tell(next, at, `not begun: ${reason ?? '?'}`);
   const found = seen(next, at);
   const approval = approvalByMove(found, { at });
   const why = reason ?? 'its file is not there any more';

@@ -3,7 +3,7 @@ import { moverOf, tell } from './action-context.ts';
 import type { ActionContext, Move, MoveKind, PlannedRun } from './action-context.ts';
 import { action, OURS, outcomeOf } from './action-setup.ts';
 import type { Args, Delivered } from './action-setup.ts';
-import { toPlanner } from './action-steps.ts';
+import { toDrift, toPlanner } from './action-steps.ts';
 import { actionAddress } from './addresses.ts';
 import { asJsonObject } from './json.ts';
 import type { JsonObject } from './json.ts';
@@ -65,7 +65,8 @@ function failureOf({ outcome, plan }: ActionContext, event: Delivered): string {
 
 function resultOf(context: ActionContext, reason: string | null): JsonObject {
   const { outcome, plan, verification } = context;
-  const { stdout: _, stderr: __, ...ended } = outcome ?? { stdout: '', stderr: '' };
+  const { stdout: _, stderr: __, ...told } = outcome ?? { stdout: '', stderr: '' };
+  const ended = Object.fromEntries(Object.entries(told).filter(([, value]) => value !== '')); // nobody knows when
   const driver = plan === null ? {} : { driver: plan.driver, via: plan.via };
   const verified = verification === null ? {} : { verified_by: verification.by };
   return asJsonObject({ ...ended, ok: reason === null, reason, ...driver, ...verified });
@@ -84,7 +85,15 @@ export const useApproval = action.assign(({ context, event }) => {
   };
   return { approval: { ...(approval ?? unseen), usedAt: approval?.usedAt ?? at } };
 });
-export const dropApproval = action.assign({ approval: null, rehearsed: false, gate: null });
+/** Who counts on it hears so: also when it is in pending/ as before, for the move it was given for did not come about. */
+export const dropApproval = action.enqueueActions(({ context, enqueue }) => {
+  const { approval, status, refusal, reason } = context;
+  const isNews = approval !== null || (status !== null && status !== 'pending');
+  enqueue.assign({ approval: null, rehearsed: false, gate: null });
+  if (!isNews) return;
+  for (const telling of toDrift(context, { status: 'pending', reason: refusal ?? reason }))
+    enqueue(telling);
+});
 export const noteRehearsed = action.assign({ rehearsed: true });
 
 export const notePlan = action.assign(({ event }) =>

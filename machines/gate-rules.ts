@@ -3,7 +3,9 @@
  * and nobody else decides.
  *
  * G1 What is not known (no policy, a time zone without a table) lets nothing run.
- * G2 A limit counts what was let run, whatever became of it; what other executors run counts too, while it runs.
+ * G2 A limit counts what was let run, whatever became of it, unless it was given back unused; what other executors run counts
+ *    too, while it runs.
+ * G3 A grant is good for as long as it would be given anew. It is looked at once more when it is used.
  */
 import type { ExecutorMode, Policy, ZoneTable } from './remediation.ts';
 import { concerns, nextOpening, spanAt } from './gate-windows.ts';
@@ -21,6 +23,8 @@ export interface Grant {
   at: number;
   host: string;
   service: string;
+  /** Whose it was; left out in those of earlier builds. */
+  actionId?: string;
 }
 
 export interface GateState {
@@ -57,6 +61,51 @@ export function mayRun(state: GateState, asking: Asking, now: number): Answer {
     tooOften(policy, state.grants, asking, now) ??
     tooMany(policy, state.running, asking) ?? { kind: 'granted' }
   );
+}
+
+/** G3. Undefined: it may go on; else why not. */
+export function whyNotAnyMore(
+  state: GateState,
+  asking: Pick<Asking, 'actionId' | 'host' | 'service'>,
+  now: number,
+): string | undefined {
+  const mine = state.running.find(({ actionId }) => actionId === asking.actionId);
+  if (mine === undefined) return 'the gate knows of no grant for it';
+  const running = state.running.filter((one) => one !== mine);
+  const answer = mayRun({ ...state, running, grants: withoutGrant(state.grants, mine) }, mine, now);
+  return answer.kind === 'granted' ? undefined : answer.reason;
+}
+
+/** Without the newest that this action was given. */
+export function withoutGrant(
+  grants: readonly Grant[],
+  { actionId }: Pick<Asking, 'actionId'>,
+): Grant[] {
+  const index = grants.findLastIndex((grant) => grant.actionId === actionId);
+  return index < 0 ? [...grants] : grants.toSpliced(index, 1);
+}
+
+/** Told with these words, it is inTheWay that keeps it back. */
+const RADIUS = 'blast radius';
+export const isByRadius = (reason: string): boolean => reason.startsWith(RADIUS);
+
+/** Who holds the places that this one waits for, as far as the blast radius keeps it back. */
+export function inTheWay(
+  { policy, running }: Pick<GateState, 'policy' | 'running'>,
+  asking: Pick<Asking, 'actionId' | 'host'>,
+): Asking[] {
+  if (policy === null) return [];
+  const others = running.filter(({ actionId }) => actionId !== asking.actionId);
+  const here = others.filter(({ host }) => host === asking.host);
+  const {
+    per_host_at_once: perHost,
+    actions_at_once: actions,
+    hosts_at_once: hosts,
+  } = policy.blast_radius;
+  if (perHost !== undefined && here.length >= perHost) return here;
+  if (actions !== undefined && others.length >= actions) return others;
+  const busy = new Set([...others.map(({ host }) => host), asking.host]);
+  return hosts !== undefined && busy.size > hosts ? others : [];
 }
 
 export type Refusal = Extract<Answer, { kind: 'refused' }>;
@@ -145,11 +194,10 @@ function tooMany(
   const { actions_at_once: actions, hosts_at_once: hosts, per_host_at_once: perHost } = radius;
   const here = running.filter((one) => one.host === host).length;
   if (perHost !== undefined && here >= perHost)
-    return refused(`blast radius: ${perHost} at once on ${host}`);
+    return refused(`${RADIUS}: ${perHost} at once on ${host}`);
   if (actions !== undefined && running.length >= actions)
-    return refused(`blast radius: ${actions} actions at once`);
+    return refused(`${RADIUS}: ${actions} actions at once`);
   const busy = new Set([...running.map((one) => one.host), host]);
-  if (hosts !== undefined && busy.size > hosts)
-    return refused(`blast radius: ${hosts} hosts at once`);
+  if (hosts !== undefined && busy.size > hosts) return refused(`${RADIUS}: ${hosts} hosts at once`);
   return undefined;
 }

@@ -10,7 +10,7 @@
  */
 import { fromPromise, setup } from 'xstate';
 import type { EffectDone, SendParams, Stamp } from './events.ts';
-import { isRecent, mayRun } from './gate-rules.ts';
+import { isRecent, mayRun, withoutGrant } from './gate-rules.ts';
 import type { Asking, GateState, Refusal } from './gate-rules.ts';
 import { asJsonObject } from './json.ts';
 import { DEFAULT_POLICY } from './remediation.ts';
@@ -71,8 +71,10 @@ function taken(context: GateContext, event: Delivered): GateContext {
       const left = without(context, actionId);
       return { ...left, running: [...left.running, { actionId, address, host, service }] };
     }
-    case 'gate.left':
-      return without(context, event.actionId);
+    case 'gate.left': {
+      const left = without(context, event.actionId);
+      return event.unused === true ? { ...left, grants: withoutGrant(left.grants, event) } : left;
+    }
     case 'gate.configured': {
       const { policy, mode, zones = context.zones } = event;
       return { ...context, policy: policy && { ...DEFAULT_POLICY, ...policy }, mode, zones };
@@ -138,7 +140,7 @@ const isSame = (a: Refusal, b: Refusal | null): boolean =>
 
 function granted(state: GateContext, waiting: Waiting, at: number): GateContext {
   const { actionId, address, host, service } = waiting;
-  const grants = [...state.grants, { at, host, service }].slice(-MAX_GRANTS);
+  const grants = [...state.grants, { at, host, service, actionId }].slice(-MAX_GRANTS);
   const running = [...state.running, { actionId, address, host, service }];
   return { ...state, running, grants };
 }

@@ -40,6 +40,10 @@ export interface ActionEntry {
   waits: string | null;
   until: number | null;
   description: string;
+  host: string;
+  service: string;
+  /** Who proposed it, if it was an actor of ours. */
+  origin: string | null;
 }
 
 export class ActionIndex {
@@ -150,6 +154,9 @@ function entryOf(address: string, snapshot: MachineSnapshot): ActionEntry {
     waits: isOpen ? waitsFor(context, state) : null,
     until: context.gate?.until ?? null,
     description: (facts?.description ?? '').slice(0, MAX_DESCRIPTION),
+    host: facts?.host ?? '',
+    service: facts?.service ?? '',
+    origin: context.origin,
   };
 }
 

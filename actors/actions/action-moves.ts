@@ -7,7 +7,10 @@
  *    a file, and no file comes up again in a folder that another program has moved it from (P6).
  * V3 A step that has come about stands in the file's own history under the step's key: done once more, it is done already.
  * V4 What is not as it was approved goes back to where it was.
+ * V5 What may not come about any more (a freeze, a window, a lapsed approval) is asked for in the very turn of the event loop
+ *    in which the file appears in its next folder: whoever was told of a freeze sees no file appear there afterwards.
  */
+import { renameSync } from 'node:fs';
 import { link, lstat, mkdir, open, readdir, rename, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { faultPoint, syncFolder, temporaryName, writeWhole } from '../../cells/durable.ts';
@@ -18,6 +21,7 @@ import {
   hasTransition,
   isSameProposal,
   readAction,
+  withoutTransition,
   withTransition,
 } from '../../machines/action-file.ts';
 import type { Moved, MoveInput } from '../../machines/action-context.ts';
@@ -38,11 +42,15 @@ const takenName = (id: string, own: string, key: string): string =>
 const mark = (text: string): string => sha256(text).slice(0, 10);
 const TAKEN = /^\.(.+)\.json\.([0-9a-f]{10})([0-9a-f]{10})\.moving$/;
 
+/** V5. Why it may not come about; undefined: it may. Must not wait for anything. */
+export type WhyNot = () => string | undefined;
+
 /** Idempotent under its key (V3). Throws what the file system throws, and RuntimeError CONFLICT for a name that is taken. */
 export async function moveFile(
   files: ActionFiles,
   { actionId: id, move, content }: MoveInput,
   step: string,
+  whyNot: WhyNot = () => undefined,
 ): Promise<Moved> {
   const { from, to, sha256: wanted, entry, set } = move;
   const name = takenName(id, mark(files.nodeId), step);
@@ -66,17 +74,24 @@ export async function moveFile(
       code: 'FILE_INVALID',
     });
   }
-  const next = hasTransition(found.content, key)
-    ? found.content
-    : withTransition(found.content, { ...entry, key }, set);
+  const isRewritten = hasTransition(found.content, key);
+  const before = isRewritten ? withoutTransition(found.content, key, from) : found.content;
+  const next = isRewritten ? found.content : withTransition(before, { ...entry, key }, set);
+  let withheld: string | undefined;
   try {
     if (OPEN.includes(to)) await requireFree(files.path(to, id));
-    if (next !== found.content) await rewrite(taken, next);
+    if (!isRewritten) await rewrite(taken, next);
     faultPoint('action.rewritten');
-    await rename(taken, files.path(to, id));
+    withheld = whyNot(); // V5
+    if (withheld === undefined) renameSync(taken, files.path(to, id));
+    else await rewrite(taken, before);
   } catch (error) {
     await putBack(taken, files.path(from, id));
     throw error;
+  }
+  if (withheld !== undefined) {
+    await putBack(taken, files.path(from, id));
+    return { outcome: 'withheld', place: placeOf(from, before), reason: withheld };
   }
   faultPoint('action.after-put');
   await syncFolder(files.folders[to]);

@@ -3,6 +3,8 @@ import type { ActionContext } from '../../machines/action-context.ts';
 import type { JsonObject, JsonValue } from '../../machines/json.ts';
 import { isoFromEpoch } from '../../machines/time.ts';
 import { waitsFor } from './action-index.ts';
+import { waitsWithNames } from './action-waits.ts';
+import type { Standing } from './action-waits.ts';
 
 export interface ActionLine {
   action_id: string;
@@ -43,30 +45,41 @@ export interface ActionView extends ActionLine {
 
 const iso = (at: number | null): string | null => (at === null ? null : isoFromEpoch(at));
 
-export function actionLine(context: ActionContext, state: JsonValue): ActionLine {
+/** `standing`: given, others that it waits for are named. */
+export function actionLine(
+  context: ActionContext,
+  state: JsonValue,
+  standing?: Standing,
+): ActionLine {
   const { actionId, status, facts, gate } = context;
   const [outer, inner] = namesOf(state);
+  const waits = waitsFor(context, outer);
+  const host = facts?.host ?? '';
   return {
     action_id: actionId,
     status: status ?? 'pending',
     state: inner ?? outer,
     type: facts?.type ?? '',
-    host: facts?.host ?? '',
+    host,
     service: facts?.service ?? '',
     risk: facts?.risk ?? 'unknown',
     requires_human: facts?.requiresHuman ?? true,
     description: facts?.description ?? '',
     created_at: iso(facts?.createdAt ?? null),
     reason: context.reason,
-    waits: waitsFor(context, outer),
+    waits: standing ? waitsWithNames({ actionId, host, waits }, standing) : waits,
     until: iso(gate?.until ?? null),
   };
 }
 
-export function actionView(context: ActionContext, state: JsonValue): ActionView {
+export function actionView(
+  context: ActionContext,
+  state: JsonValue,
+  standing?: Standing,
+): ActionView {
   const { place, approval, verification } = context;
   return {
-    ...actionLine(context, state),
+    ...actionLine(context, state, standing),
     folder: place?.status ?? null,
     sha256: place?.sha256 ?? null,
     by: context.by,

@@ -3,7 +3,8 @@
  *
  * E1 A run is under way at most as often as its driver declares (P4): what may have begun and has no outcome is asked of
  *    the driver, and in doubt when that does not know.
- * E2 With the executor switched off nothing is claimed and nothing begins, also when it was let run in an earlier life.
+ * E2 With the executor switched off nothing is claimed and nothing begins, also when it was let run in an earlier life. And
+ *    nothing is claimed under a grant that would not be given any more (G3), or an approval that has lapsed meanwhile.
  * E3 A node that was told of no runtime folder does nothing about actions of an earlier life: they wait.
  */
 import { readFileSync, statSync } from 'node:fs';
@@ -12,19 +13,29 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { outputFolder } from '../../cells/runtime-layout.ts';
 import type { RuntimeLayout } from '../../cells/runtime-layout.ts';
-import type { Moved, MoveInput, PlannedRun, Runnable } from '../../machines/action-context.ts';
+import type { ActionContext, Moved, MoveInput } from '../../machines/action-context.ts';
+import type { PlannedRun, Runnable, RunOutcome } from '../../machines/action-context.ts';
+import { GATE } from '../../machines/addresses.ts';
+import { whyNotAnyMore } from '../../machines/gate-rules.ts';
+import type { GateContext } from '../../machines/gate.machine.ts';
 import { RuntimeError } from '../../machines/errors.ts';
 import { asJsonObject, isJsonObject } from '../../machines/json.ts';
 import type { JsonObject } from '../../machines/json.ts';
+import { completed, eventFile } from '../../machines/remediation-event.ts';
 import type { ExecutorMode } from '../../machines/remediation.ts';
+import { SERVICE_STATUS, statusIn, toldAt } from '../../machines/world-words.ts';
 import type { EffectRunner } from '../effects.ts';
-import type { Executor, RunOutcome } from '../executor/types.ts';
-import type { SystemLog } from '../system.ts';
+import { writeEventFile } from '../event-files.ts';
+import type { Executor } from '../executor/types.ts';
+import type { ActorSystem, SystemLog } from '../system.ts';
 import type { ActionFiles } from './action-files.ts';
 import { moveFile, writePending } from './action-moves.ts';
+import type { WhyNot } from './action-moves.ts';
 
 export interface ActionHost {
   files: ActionFiles;
+  /** Of the actions and the gate. */
+  system: ActorSystem;
   layout: RuntimeLayout;
   mode: ExecutorMode;
   /** Undefined: none is configured. */
@@ -33,6 +44,8 @@ export interface ActionHost {
   verifyMs: number;
   /** Tells people that an action failed; called again after a crash, with the same key. */
   escalate?: ((about: JsonObject, key: string, signal: AbortSignal) => Promise<void>) | undefined;
+  /** What this machine is called in event files; left out: none are written. */
+  nodeName?: string | undefined;
   log: SystemLog;
 }
 
@@ -58,7 +71,11 @@ export function bindActionEffects(effects: EffectRunner, host: ActionHost): void
   });
   effects.register<MoveInput>('action', 'moveFile', {
     semantics: 'idempotent',
-    run: async ({ input, key }) => asJson(await move(host, input, key)),
+    async run({ input, key, address, restarted }) {
+      const moved = await moveFile(files, input, key, whyNot(host, input, address));
+      await tellEnd(host, input, restarted);
+      return asJson(moved);
+    },
   });
   effects.register<{ run: Runnable }>('action', 'planRun', {
     semantics: 'pure',
@@ -87,18 +104,52 @@ function withHint(error: unknown): never {
   throw new RuntimeError(`${message}. ${hint}`, { code, cause: error });
 }
 
+/**
+ * How an action ended, for other programs; a file that cannot be written keeps nothing from ending. Of those that an incident
+ * proposed the incident tells.
+ */
+async function tellEnd(
+  { layout, nodeName, log }: ActionHost,
+  { actionId, move, content = {} }: MoveInput,
+  restarted: boolean,
+): Promise<void> {
+  const isEnd = move.kind === 'complete' || move.kind === 'fail';
+  if (!isEnd || nodeName === undefined || isJsonObject(content['incident'])) return;
+  const { service = '' } = content;
+  const { timestamp, reason = null } = move.entry;
+  const about = {
+    service: typeof service === 'string' ? service : '',
+    actionId,
+    at: Math.round(timestamp * 1000),
+  };
+  const why = typeof reason === 'string' ? reason : null;
+  const file = eventFile(completed(about, { status: move.to, reason: why }), nodeName);
+  try {
+    await writeEventFile(file, { events: layout.events, restarted });
+  } catch (error) {
+    log.warn({ actionId, error: String(error) }, 'event file of its end not written');
+  }
+}
+
 const asJson = (moved: Moved): JsonObject => asJsonObject(moved);
 
-/** E2. */
-async function move({ files, mode }: ActionHost, input: MoveInput, key: string): Promise<Moved> {
-  if (input.move.kind !== 'claim' || mode === 'on') return moveFile(files, input, key);
-  const { actionId, move: asked } = input;
-  const back = { ...asked, kind: 'rehearse' as const, to: asked.from, set: {} };
-  const entry = { ...asked.entry, to: asked.from, reason: 'the executor was switched off' };
-  const moved = await moveFile(files, { actionId, move: { ...back, entry } }, key);
-  const isClaimed = moved.place?.status === asked.to; // by an earlier life, before it was switched off
-  return isClaimed ? moved : { ...moved, outcome: 'elsewhere' };
+/** E2. Of a claim alone: whatever else is moved, a person asked for it, or it tells what came about. */
+function whyNot({ mode, system }: ActionHost, { move }: MoveInput, address: string): WhyNot {
+  if (move.kind !== 'claim') return () => undefined;
+  return () => {
+    if (mode !== 'on') return 'the executor was switched off';
+    const { at: now } = system.clock.now();
+    const { actionId, facts, approval } = contextOf(system, address) as ActionContext;
+    if (approval === null || approval.expiresAt <= now) return 'its approval has lapsed';
+    const { host = '', service = '' } = facts ?? {};
+    const gate = contextOf(system, GATE) as GateContext;
+    return whyNotAnyMore(gate, { actionId, host, service }, now);
+  };
 }
+
+/** What is committed. Throws RuntimeError ACTOR_HELD: nothing is claimed then. */
+const contextOf = (system: ActorSystem, address: string): unknown =>
+  system.read(address).snapshot.context;
 
 /** Throws RuntimeError UNSUPPORTED, NOT_CONFIGURED, INVALID_ARGUMENT when nothing can run it. */
 export async function plan(
@@ -199,7 +250,10 @@ async function awaitHealthy(
 
 const MAX_WORLD_BYTES = 16 << 20;
 
-/** What the homelab's observer wrote after the run. A file that cannot be read says nothing (P6). */
+/**
+ * What the homelab's observer saw after the run: an entry that says when goes by that, for a file may be touched, or written anew
+ * for another's sake. One that cannot be read says nothing (P6).
+ */
 function isHealthyInWorld(world: string, { host, service }: Runnable, since: number): boolean {
   const path = join(world, 'services.json');
   try {
@@ -207,7 +261,8 @@ function isHealthyInWorld(world: string, { host, service }: Runnable, since: num
     if (mtimeMs <= since || size > MAX_WORLD_BYTES) return false;
     const services = JSON.parse(readFileSync(path, 'utf8')) as unknown;
     const entry = isJsonObject(services) ? services[`${host}/${service}`] : undefined;
-    return isJsonObject(entry) && entry['status'] === 'healthy';
+    if (statusIn(entry ?? null, SERVICE_STATUS).condition !== 'well') return false;
+    return (toldAt(entry ?? null, false, mtimeMs) ?? mtimeMs) > since;
   } catch {
     return false; // not there, or half a file of somebody who does not write whole ones
   }

@@ -5,10 +5,14 @@
  *    begin in this one.
  * D2 A policy that cannot be read leaves the last good one in force, and the status says so; without any nothing runs (P6).
  * D3 One door on a folder and a node: verbs find it by their node.
+ * D4 A freeze is the folder's: a node that takes the folder over from another is told of it before it is told anything else.
  */
 import { rmSync } from 'node:fs';
+import { readFreeze, writeFreeze } from '../../cells/freeze-file.ts';
+import type { Freeze } from '../../cells/freeze-file.ts';
 import { outputFolder } from '../../cells/runtime-layout.ts';
 import type { RuntimeLayout } from '../../cells/runtime-layout.ts';
+import type { RuntimeOwner } from '../../cells/runtime-owner.ts';
 import { GATE } from '../../machines/addresses.ts';
 import type { GateContext } from '../../machines/gate.machine.ts';
 import { RuntimeError } from '../../machines/errors.ts';
@@ -20,12 +24,15 @@ import { isoFromEpoch } from '../../machines/time.ts';
 import type { Executor } from '../executor/types.ts';
 import type { MissionNode, OpenDoor } from '../node.ts';
 import { effectKey } from '../records.ts';
+import { refuseOnStandby } from '../runtime-holding.ts';
 import type { ActorSystem, SystemLog } from '../system.ts';
 import { bindActionEffects, plan } from './action.actor.ts';
 import type { ActionHost } from './action.actor.ts';
 import { ActionFiles } from './action-files.ts';
-import { ActionIndex, ACTIONS } from './action-index.ts';
+import { ActionIndex, ACTIONS, idOf } from './action-index.ts';
 import { prepareFolders } from './action-moves.ts';
+import { waitsWithNames } from './action-waits.ts';
+import type { Standing } from './action-waits.ts';
 import { ActionWatch } from './action-watch.ts';
 import { zonesOf } from './zone-offsets.ts';
 
@@ -34,9 +41,11 @@ type ShownExecutor = Executor & {
   view?: () => JsonObject;
 };
 
-export interface ActionsDoorOptions extends Pick<ActionHost, 'escalate'> {
+export interface ActionsDoorOptions extends Pick<ActionHost, 'escalate' | 'nodeName'> {
   executor?: ShownExecutor | undefined;
   layout: RuntimeLayout;
+  /** Who acted on the folder last. Left out: nobody but us. */
+  before?: RuntimeOwner | null;
   mode: ExecutorMode;
   /** What the policy file says now; asked again at every rescan. Left out: `DEFAULT_POLICY`. Throws when it is no good. */
   loadPolicy?: () => Policy;
@@ -58,21 +67,31 @@ const DAY_MS = 24 * 3_600_000;
 
 export interface ActionsDoor extends OpenDoor {
   files: ActionFiles;
+  index: ActionIndex;
   mode: ExecutorMode;
   /** How it would be run; nothing is. */
   plan(run: Parameters<Executor['plan']>[0]): ReturnType<Executor['plan']>;
   /** Seconds for which an approval holds. */
   approvalExpires(): number;
+  /** D4: what the gate is told of a freeze, for who acts on the folder next. */
+  keepFreeze(freeze: Freeze | null): Promise<void>;
   /** Everything that stands in the folders now has been told when it resolves. */
   lookAtAll(): Promise<void>;
 }
 
 const doors = new WeakMap<MissionNode, ActionsDoor>();
 
-/** D3. Throws RuntimeError NOT_CONFIGURED for a node without one, or a visit. */
+/** Undefined: the node looks after no runtime folder. Throws RuntimeError NODE_LOCKED where it stands by. */
+export function actionsDoorIfAny(node: MissionNode): ActionsDoor | undefined {
+  refuseOnStandby(node);
+  return doors.get(node);
+}
+
+/** D3. Throws RuntimeError NOT_CONFIGURED for a node without one, or a visit; NODE_LOCKED where it stands by. */
 export function actionsDoorOf(node: MissionNode): ActionsDoor {
   const door = doors.get(node);
   if (door) return door;
+  refuseOnStandby(node);
   throw new RuntimeError('no node runs here that looks after actions', {
     code: 'NOT_CONFIGURED',
     hint: 'Start one with the folder they are in: `lazarus up --runtime DIR`.',
@@ -87,9 +106,11 @@ export async function openActionsDoor(
   const { system } = node.kernel;
   const files = new ActionFiles(layout, node.nodeId);
   await prepareFolders(files, awaitedSteps(system), (fields, text) => log.warn(fields, text));
-  const host = { files, layout, mode, executor, escalate, verifyMs, log };
+  const { nodeName } = options;
+  const host = { files, system, layout, mode, executor, escalate, verifyMs, nodeName, log };
   bindActionEffects(system.effects, host);
   const gate = new GateKeeper(system, options);
+  await gate.takeOverFreeze(node.nodeId); // D4
   await gate.tell(); // D1
   const index = new ActionIndex(system, log, {
     onRetired: (id) => rmSync(outputFolder(layout, id), { recursive: true, force: true }),
@@ -110,12 +131,17 @@ export async function openActionsDoor(
   const unfollow = options.onPolicyChange?.(() => gate.tellSoon());
   const door: ActionsDoor = {
     files,
+    index,
     mode,
     nodeFile: { runtime: layout.root },
     plan: (run) => plan(host, run),
     approvalExpires,
+    keepFreeze: (freeze) => writeFreeze(layout, freeze),
     lookAtAll: () => watch.lookAtAll(),
-    parts: () => ({ ...actionsPart(index, watch, gate), ...executorPart(mode, executor) }),
+    parts: () => {
+      const standing = { gate: gate.context(), inDoubt: doubtfulOf(system) };
+      return { ...actionsPart(index, watch, gate, standing), ...executorPart(mode, executor) };
+    },
     async close() {
       doors.delete(node);
       unfollow?.();
@@ -156,6 +182,27 @@ class GateKeeper {
   constructor(system: ActorSystem, options: ActionsDoorOptions) {
     this.#system = system;
     this.#options = options;
+  }
+
+  /** D4. */
+  async takeOverFreeze(nodeId: string): Promise<void> {
+    const system = this.#system;
+    const { layout, before = null } = this.#options;
+    if (!system.has(GATE)) await system.spawn(GATE, 'gate', {});
+    const ours = this.context()?.frozen ?? null;
+    const there = readFreeze(layout);
+    const isOurs = before === null || before.node === nodeId;
+    const holds = isOurs ? ours : freezeToTakeOver(ours, there, before.since);
+    if (holds !== null && ours === null) {
+      const { by, reason } = holds;
+      await system.send(GATE, { type: 'gate.freeze', by, reason });
+    }
+    if (holds === null && ours !== null)
+      await system.send(GATE, {
+        type: 'gate.unfreeze',
+        by: `whoever ended it at ${before?.node ?? '?'}`,
+      });
+    if ((holds === null) !== (there === null)) await writeFreeze(layout, holds);
   }
 
   /** Throws what keeps the gate from being told: a journal that cannot be written. */
@@ -207,22 +254,46 @@ class GateKeeper {
   }
 }
 
+/**
+ * The other one's word is newer than ours, but for a freeze that was said to us while the other one acted.
+ */
+function freezeToTakeOver(
+  ours: Freeze | null,
+  there: Freeze | null,
+  theirsSince: number,
+): Freeze | null {
+  if (ours !== null && (there !== null || ours.at > theirsSince)) return ours;
+  return there;
+}
+
 const isSame = (a: Policy | null, b: Policy | null): boolean =>
   a === b || (a !== null && b !== null && jsonEqual(asJsonObject(a), asJsonObject(b)));
 
-function actionsPart(index: ActionIndex, watch: ActionWatch, gate: GateKeeper): JsonObject {
+function doubtfulOf(system: ActorSystem): Set<string> {
+  const addresses = system.inDoubt().map(({ address }) => address);
+  return new Set(addresses.filter((address) => address.startsWith(ACTIONS)).map(idOf));
+}
+
+function actionsPart(
+  index: ActionIndex,
+  watch: ActionWatch,
+  gate: GateKeeper,
+  standing: Standing,
+): JsonObject {
   const counts: Record<string, number> = { held: 0 };
   for (const status of ACTION_STATUSES) counts[status] = 0;
   const [asking, others]: [JsonObject[], JsonObject[]] = [[], []];
-  for (const { id, status, waits, until, description } of index.all()) {
+  for (const { id, status, waits: alone, until, description, host } of index.all()) {
     if (status !== null) counts[status] = (counts[status] ?? 0) + 1;
     const list = status === 'pending' || status === 'held' ? asking : others;
-    if (waits === null || list.length >= MAX_SHOWN) continue;
+    if (list.length >= MAX_SHOWN) continue;
+    const waits = waitsWithNames({ actionId: id, host, waits: alone }, standing);
+    if (waits === null) continue;
     const when = until === null ? null : isoFromEpoch(until);
     list.push({ action_id: id, status, reason: waits, until: when, description });
   }
   const waiting = [...asking, ...others].slice(0, MAX_SHOWN); // people first
-  const { frozen = null } = gate.context() ?? {};
+  const { frozen = null } = standing.gate ?? {};
   const { trouble, beyond, refused } = watch;
   return {
     actions: {

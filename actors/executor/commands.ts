@@ -18,7 +18,7 @@ import { commandStep, containerOf, dockerOf } from './containers.ts';
 import type { Asked, Plan, ProbeAnswer, Step } from './plan.ts';
 import { timeoutMs } from './reach.ts';
 import type { Host, Setting } from './reach.ts';
-import type { Runnable } from './types.ts';
+import type { Runnable } from '../../machines/action-context.ts';
 
 const SEMANTICS: Readonly<Record<NonNullable<CommandConfig['retry']>, EffectSemantics>> = {
   safe: 'idempotent',

@@ -19,7 +19,7 @@ import type { Asked, Health, Plan, ProbeAnswer, Step, Tools } from './plan.ts';
 import { argvOn, invalidName, shownArgv, timeoutMs } from './reach.ts';
 import type { Host, Setting } from './reach.ts';
 import type { RunRecord } from './run-record.ts';
-import type { Runnable } from './types.ts';
+import type { Runnable } from '../../machines/action-context.ts';
 
 export function containerRestart(run: Runnable, setting: Setting, host: Host): Plan {
   const container = containerOf(setting, run);

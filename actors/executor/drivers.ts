@@ -1,7 +1,7 @@
 /** Which driver serves which type of action, and by which way. */
 import { RuntimeError } from '../../machines/errors.ts';
 import type { JsonObject } from '../../machines/json.ts';
-import { asJsonObject } from '../../machines/json.ts';
+import { asJsonObject, isJsonObject } from '../../machines/json.ts';
 import { command, diskCleanup, namedCommand } from './commands.ts';
 import { composeOf, containerOf, containerRestart, redeploy } from './containers.ts';
 import { byHostAgent } from './host-agent.ts';
@@ -9,7 +9,7 @@ import { notify } from './notify.ts';
 import type { Plan } from './plan.ts';
 import { hostOf, timeoutMs } from './reach.ts';
 import type { Host, Setting } from './reach.ts';
-import type { Runnable } from './types.ts';
+import type { Runnable } from '../../machines/action-context.ts';
 
 const ON_HOST = {
   container_restart: containerRestart,
@@ -71,11 +71,16 @@ function taskFor(type: OnHost, run: Runnable, setting: Setting, host: Host): Jso
       return { items: [...(host.config.disk_cleanup ?? [])] };
     case 'command': {
       const { name, argv } = namedCommand(run, setting, host);
-      return { command: name, argv };
+      return { command: name, argv, arguments: argumentsOf(run) };
     }
     default:
       return type satisfies never;
   }
+}
+
+function argumentsOf({ payload }: Runnable): JsonObject {
+  const { arguments: given } = payload;
+  return isJsonObject(given) ? given : {};
 }
 
 /** The agent may know by itself. */

@@ -13,6 +13,7 @@ import type { ExecutorFile } from '../../cells/executor-file.ts';
 import { ERROR_SUFFIX } from '../../cells/layout.ts';
 import type { Problem } from '../../cells/parse-json.ts';
 import { EMPTY_EXECUTOR_CONFIG } from '../../machines/executor-config.ts';
+import type { ExecutorConfig } from '../../machines/executor-config.ts';
 import { RuntimeError, toPlainError } from '../../machines/errors.ts';
 import type { JsonObject } from '../../machines/json.ts';
 import type { Cgroups } from '../cgroup.ts';
@@ -25,7 +26,8 @@ import type { RunPlace } from './run-plan.ts';
 import { redactorOf } from './secrets.ts';
 import { endLeftOf, executeWith, toolsFor } from './tools.ts';
 import type { HostAgents, ToolsOptions } from './tools.ts';
-import type { Executor, PlannedRun, Runnable } from './types.ts';
+import type { DriverPlan, Runnable } from '../../machines/action-context.ts';
+import type { Executor } from './types.ts';
 
 export interface ExecutorOptions {
   /** `executorFile` of the runtime's layout; need not exist. */
@@ -37,6 +39,10 @@ export interface ExecutorOptions {
   cgroups?: Cgroups | null;
   /** The bus; null: there is none. */
   agents?: HostAgents | null;
+  /** Called with each configuration that is taken, the first one too. */
+  onTaken?: (config: ExecutorConfig) => void;
+  /** What is in force for this action, where it is not what the file says. Throws when it may not run at all. */
+  settingFor?: (setting: Setting, run: Runnable) => Setting;
   log: {
     info(fields: object, message: string): void;
     warn(fields: object, message: string): void;
@@ -74,6 +80,10 @@ export async function openExecutor(options: ExecutorOptions): Promise<OpenExecut
     },
     seen,
   );
+  const settingOf = (run: Runnable): Setting => {
+    const setting = source.settingFor(run.type);
+    return options.settingFor?.(setting, run) ?? setting;
+  };
   const toolsOptions = (target: Target): ToolsOptions => ({
     ...target,
     setting: source.setting(),
@@ -82,7 +92,7 @@ export async function openExecutor(options: ExecutorOptions): Promise<OpenExecut
     cgroups: options.cgroups ?? null,
     agents: options.agents ?? null,
   });
-  const planned = (run: Runnable): Plan => planFor(run, source.settingFor(run.type));
+  const planned = (run: Runnable): Plan => planFor(run, settingOf(run));
   return {
     plan: async (run) => shownPlan(planned(run), redactorOf(source.config)),
     run: async (run, { key, signal, outputFolder }) =>
@@ -121,7 +131,7 @@ function placeOf(options: ToolsOptions, folder: string, log: ExecutorOptions['lo
   };
 }
 
-function shownPlan(plan: Plan, redact: (text: string) => string): PlannedRun {
+function shownPlan(plan: Plan, redact: (text: string) => string): DriverPlan {
   const { driver, semantics, via, verifies, steps } = plan;
   const shown = steps.map((step) => redact(step.shown).replaceAll(/\p{C}/gu, '').slice(0, 2000));
   return {
@@ -193,6 +203,7 @@ class Source {
     this.#found = found;
     this.#problem = null;
     this.#tellErrors([]);
+    this.#options.onTaken?.(found.config);
     if (isNews) log.info({ file, sha256: found.sha256 }, 'executor configuration taken');
   }
 

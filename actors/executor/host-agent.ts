@@ -7,6 +7,7 @@
  * N2 The key goes along: an agent does nothing twice for one key, and `status` tells what became of it.
  * N3 Nobody listens: nothing happened. No answer in time, or one that makes no sense: nobody knows.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { RuntimeError, toPlainError } from '../../machines/errors.ts';
 import { isJsonObject } from '../../machines/json.ts';
 import type { JsonObject, JsonValue } from '../../machines/json.ts';
@@ -17,7 +18,9 @@ import type { AgentAnswer, Health, Plan, ProbeAnswer, StepEnd, Tools } from './p
 import { subjectOf } from './reach.ts';
 import type { Host } from './reach.ts';
 
-const FORMAT = 'lazarus.exec@1';
+export const FORMAT = 'lazarus.exec@1';
+/** Between two questions what became of it. */
+const AGAIN_MS = 1000;
 
 export interface AgentTask {
   /** Beyond what every request has. */
@@ -69,9 +72,13 @@ export function byHostAgent(
       },
     ],
     probe: async (tools) => {
-      const answer = await asked(tools, subject, body('status', tools), probeMs);
-      if (typeof answer === 'string') return { kind: 'unknown', because: answer };
-      return stateIn(answer);
+      const deadline = performance.now() + timeoutMs + travelMs; // what still runs there ends by then
+      for (;;) {
+        const answer = await asked(tools, subject, body('status', tools), probeMs);
+        if (typeof answer === 'string') return { kind: 'unknown', because: answer };
+        if (!isRunning(answer) || performance.now() >= deadline) return stateIn(answer);
+        await sleep(AGAIN_MS, null, { signal: tools.signal });
+      }
     },
     health: async (tools) => {
       const answer = await asked(tools, subject, body('health', tools), probeMs);
@@ -135,6 +142,9 @@ function endIn(answer: JsonValue): AgentEnd | undefined {
 
 const plain = (text: string): string => shortened(text.slice(0, 500), asIs);
 const asIs: Redact = (text) => text;
+
+const isRunning = (answer: JsonValue): boolean =>
+  isJsonObject(answer) && answer['state'] === 'running';
 
 function stateIn(answer: JsonValue): ProbeAnswer {
   const state = isJsonObject(answer) ? answer['state'] : undefined;

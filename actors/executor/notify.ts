@@ -15,7 +15,7 @@ import type { Plan, RunTools, Step, StepEnd } from './plan.ts';
 import { shownArgv, timeoutMs } from './reach.ts';
 import type { Setting } from './reach.ts';
 import { headersOf, readSecret, shownUrl, urlOf } from './secrets.ts';
-import type { Runnable } from './types.ts';
+import type { Runnable } from '../../machines/action-context.ts';
 
 export function notify(run: Runnable, setting: Setting): Plan {
   const { notify: targets } = setting.config;
@@ -138,8 +138,9 @@ export interface Notice extends JsonObject {
 
 /** Bounded, and without what terminals would obey. */
 function noticeOf({ actionId, type, host, service, payload, content }: Runnable): Notice {
-  const reason = payload['reason'] ?? content['reason'];
-  const description = content['description'] ?? reason;
+  const reason = textIn(payload, 'reason') ?? textIn(content, 'reason');
+  const description = textIn(content, 'description') ?? reason;
+  const title = textIn(content, 'title') ?? `${host}/${service}: ${type}`;
   const fields = FIELDS.flatMap((name) => {
     const value = content[name];
     return value === undefined ? [] : [[name, bounded(value)] as const];
@@ -150,10 +151,16 @@ function noticeOf({ actionId, type, host, service, payload, content }: Runnable)
     type,
     host,
     service,
-    reason: typeof reason === 'string' ? clean(reason) : null,
-    title: clean(`${host}/${service}: ${type}`).slice(0, 200),
-    message: typeof description === 'string' ? clean(description) : `${type} ${host}/${service}`,
+    reason: reason === undefined ? null : clean(reason),
+    title: clean(title).slice(0, 200),
+    message: clean(description ?? title),
   };
+}
+
+/** An empty one says nothing. */
+function textIn(content: JsonObject, name: string): string | undefined {
+  const value = content[name];
+  return typeof value === 'string' && value.trim() !== '' ? value : undefined;
 }
 
 function bounded(value: JsonValue): JsonValue {

@@ -7,7 +7,7 @@ import type { EffectSemantics } from '../effects.ts';
 import type { Host } from './reach.ts';
 import type { RunOutput } from './output.ts';
 import type { RunRecord } from './run-record.ts';
-import type { Runnable } from './types.ts';
+import type { Runnable } from '../../machines/action-context.ts';
 
 export type Health = 'healthy' | 'unhealthy' | 'unknown';
 

@@ -63,9 +63,11 @@ function viaText(name: string, reach: Reach): string {
   return reach.via === 'nats' ? `nats ${subjectOf(name, reach)}` : 'local';
 }
 
+export const hostSubject = (host: string): string => `exec.${subjectToken(host)}`;
+
 /** Where that host's agent listens (S4). Throws NOT_CONFIGURED. */
 export function subjectOf(name: string, { subject }: { subject?: string }): string {
-  const chosen = subject ?? `exec.${subjectToken(name)}`;
+  const chosen = subject ?? hostSubject(name);
   const stream = streamOf(chosen);
   if (stream === undefined) return chosen;
   throw new RuntimeError(

@@ -15,7 +15,7 @@ import type { Redact } from './output.ts';
 import type { Plan, ProbeAnswer, RunTools, Step, StepEnd, Tools } from './plan.ts';
 import { freshRecord, makeFolder, outcomeJson, readRecord, writeRecord } from './run-record.ts';
 import type { Identity, RunRecord } from './run-record.ts';
-import type { RunOutcome } from './types.ts';
+import type { RunOutcome } from '../../machines/action-context.ts';
 
 export interface RunPlace {
   folder: string;

@@ -17,7 +17,7 @@ import { sha256 } from '../../cells/sha256.ts';
 import { RuntimeError } from '../../machines/errors.ts';
 import type { Cgroups } from '../cgroup.ts';
 import { baseEnvironment } from '../environment.ts';
-import { endGroup, signalGroup, sweepByMark, underSetpriv } from '../processes.ts';
+import { endGroup, firstOf, signalGroup, sweepByMark, underSetpriv } from '../processes.ts';
 
 /** Whose processes these are: the marks by which they are found again. */
 export interface ProcessOwner {
@@ -133,29 +133,6 @@ function refused({ argv }: ProcessRequest, result: Ended): ProcessEnd {
   const code = hasCode(error, 'ENOENT', 'ENOTDIR') ? 127 : 126;
   const reason = `could not be started: ${argv[0] ?? ''}: ${why}`;
   return { exit_code: code, signal: null, timed_out: false, reason };
-}
-
-/** By ticks of the monotonic clock: nothing of it depends on when a timer fires. */
-function firstOf(
-  ended: Promise<Ended>,
-  timeoutMs: number,
-  signal: AbortSignal,
-): Promise<'ended' | 'timeout' | 'aborted'> {
-  return new Promise((resolve) => {
-    const deadline = performance.now() + timeoutMs;
-    const timer = setInterval(() => {
-      if (performance.now() >= deadline) settleAs('timeout');
-    }, TICK_MS);
-    const onAbort = (): void => settleAs('aborted');
-    const settleAs = (cause: 'ended' | 'timeout' | 'aborted'): void => {
-      clearInterval(timer);
-      signal.removeEventListener('abort', onAbort);
-      resolve(cause);
-    };
-    signal.addEventListener('abort', onAbort);
-    void ended.then(() => settleAs('ended'));
-    if (signal.aborted) onAbort();
-  });
 }
 
 /** P1. */

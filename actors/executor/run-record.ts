@@ -14,7 +14,7 @@ import { RuntimeError } from '../../machines/errors.ts';
 import { asJsonObject, isJsonObject } from '../../machines/json.ts';
 import type { JsonValue } from '../../machines/json.ts';
 import { patiently } from '../patience.ts';
-import type { RunOutcome } from './types.ts';
+import type { RunOutcome } from '../../machines/action-context.ts';
 
 const FORMAT = 'lazarus.run@1';
 const NAME = 'run.json';

@@ -14,7 +14,7 @@ import { argvOn, environmentFor, shownArgv, sshFailure, timeoutMs } from './reac
 import type { Host, Setting } from './reach.ts';
 import { endPredecessor, runProcess } from './run-process.ts';
 import type { ProcessEnd, ProcessOwner } from './run-process.ts';
-import type { Runnable } from './types.ts';
+import type { Runnable } from '../../machines/action-context.ts';
 
 /** Asks the agent of another host; undefined: nobody listens. `Bus` of bus/bus.ts fits. */
 export interface HostAgents {

@@ -21,11 +21,12 @@ import type { KnownHost } from '../../machines/planner-prompt.ts';
 import { PROPOSAL_SCHEMA, proposalProblems, readProposal } from '../../machines/proposal.ts';
 import type { Diagnosis } from '../../machines/proposal.ts';
 import type { Proposal } from '../../machines/remediation.ts';
+import { eventFile } from '../../machines/remediation-event.ts';
 import type { EffectRunner } from '../effects.ts';
 import type { Question, RouteOptions, RouteResult } from '../llm/router-types.ts';
 import { patiently } from '../patience.ts';
+import { writeEventFile } from '../event-files.ts';
 import { StartSlots } from '../start-slots.ts';
-import { writeEventFile } from './event-files.ts';
 import type { PlannerLog } from './planner-log.ts';
 
 /** Whoever can ask a model; actors/llm/router.ts does. Throws when none gives an answer that counts. */
@@ -70,7 +71,8 @@ export function bindIncidentEffects(effects: EffectRunner, host: IncidentHost): 
     semantics: 'idempotent',
     async run({ input: { announcement }, restarted }) {
       const { events, nodeName } = host;
-      return { path: await writeEventFile(announcement, { events, nodeName, restarted }) };
+      const file = eventFile(announcement, nodeName);
+      return { path: await writeEventFile(file, { events, restarted }) };
     },
   });
 }

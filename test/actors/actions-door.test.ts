@@ -16,9 +16,10 @@ import { GATE } from '../../machines/addresses.ts';
 import { DEFAULT_POLICY } from '../../machines/remediation.ts';
 import type { Policy } from '../../machines/remediation.ts';
 import { RuntimeError } from '../../machines/errors.ts';
-import { BADLY, hashOf, proposal } from '../support/action.ts';
+import { BADLY, hashOf, proposal, WELL } from '../support/action.ts';
 import { Homelab, never } from '../support/actions.ts';
 import { eventually } from '../support/eventually.ts';
+import { eventFilesIn } from '../support/runtime-files.ts';
 import { startNode } from '../support/node.ts';
 
 describe('from a file to what came of it', () => {
@@ -165,6 +166,26 @@ describe('from a file to what came of it', () => {
     onTestFinished(() => clearInterval(observing));
     await lab.is('a', 'completed');
     expect(lab.content('a')).toMatchObject({ result: { verified_by: 'world/services.json' } });
+  });
+
+  test('given an action of another program, when it ends, then an event file tells how, once', async () => {
+    const lab = new Homelab();
+    await lab.start({ nodeName: 'solaria' });
+    lab.put('pending', 'a');
+    lab.put('pending', 'b');
+    lab.executor.answer = () => Promise.resolve(BADLY);
+    await lab.verb('actions.approve', { id: 'a' });
+    await lab.is('a', 'failed');
+    lab.executor.answer = () => Promise.resolve(WELL);
+    await lab.verb('actions.approve', { id: 'b' });
+    await lab.is('b', 'completed');
+    const told = eventFilesIn(lab.layout).map(({ type, severity, node, correlation_id: id }) =>
+      [id, type, severity, node].map(String).join(' '),
+    );
+    expect(told.toSorted()).toEqual([
+      'a remediation_completed error solaria',
+      'b remediation_completed info solaria',
+    ]);
   });
 
   test('given nobody says in time that it is well, then it failed', async () => {

@@ -172,12 +172,25 @@ describe('a request to a host’s agent', () => {
       const running = runOnce(host, executor, quick);
       await expect(running).rejects.toMatchObject({ code: 'OUTCOME_UNKNOWN' });
       expect(await executor.recover(run, placeOf(host.folder))).toMatchObject(found);
-      expect(requests.map(({ op, key }) => [op, key])).toEqual([
+      const unique = new Map(requests.map(({ op, key }) => [op, key])); // what still runs is asked about again
+      expect([...unique]).toEqual([
         ['run', 'system/action/x#1#run'],
         ['status', 'system/action/x#1#run'],
       ]);
     },
   );
+
+  test('given it still runs there, then it is asked again until it has ended', async () => {
+    let times = 0;
+    const { host, executor } = await world(({ op }) => {
+      if (op !== 'status') return undefined;
+      times += 1;
+      return times === 1 ? { state: 'running' } : { state: 'done', ok: true, exit_code: 0 };
+    });
+    await expect(runOnce(host, executor, run)).rejects.toMatchObject({ code: 'OUTCOME_UNKNOWN' });
+    const found = { kind: 'done', output: { ok: true } };
+    expect(await executor.recover(run, placeOf(host.folder))).toMatchObject(found);
+  });
 
   test('when it is withdrawn while the agent works, then it waits no longer, and what became of it is unknown', async () => {
     const { host, executor, requests } = await world(() => undefined);

@@ -5,7 +5,8 @@ import { createServer } from 'node:http';
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, it, onTestFinished, test } from 'vitest';
+import { failureNotice } from '../../actors/executor/escalation.ts';
 import { eventually } from '../support/eventually.ts';
 import { makeFakeHost, runnable, runOnce } from '../support/fake-docker.ts';
 
@@ -287,4 +288,45 @@ describe('secrets', () => {
       await expect(executor.plan(run)).rejects.toMatchObject({ code: 'NOT_CONFIGURED' });
     }
   });
+});
+
+describe('what is read on a phone', () => {
+  async function toldTo(host: ReturnType<typeof makeFakeHost>, notice: typeof run) {
+    const server = await startServer();
+    host.configure({ notify: [{ kind: 'ntfy', url: server.url, topic: 'lab' }] });
+    const executor = await host.open();
+    expect((await runOnce(host, executor, notice)).outcome.ok).toBe(true);
+    return { title: server.got[0]?.headers['title'], body: server.got[0]?.body };
+  }
+  const about = {
+    action_id: 'plan-piha-web-1',
+    type: 'container_restart',
+    host: 'piha',
+    service: 'web',
+    description: 'RESTART web on piha: it does not answer',
+    reason: 'docker restart web: exit code 1',
+    started_at: 1,
+  };
+
+  test('given an action that failed, then the notice says which, where and why', async () => {
+    expect(await toldTo(makeFakeHost(), failureNotice(about))).toEqual({
+      title: 'piha/web: container_restart failed',
+      body: 'plan-piha-web-1 failed: docker restart web: exit code 1 (RESTART web on piha: it does not answer)',
+    });
+  });
+
+  test('given one that nobody described and no reason, then it still says what failed', async () => {
+    const bare = { ...about, description: '', reason: null };
+    expect((await toldTo(makeFakeHost(), failureNotice(bare))).body).toBe(
+      'plan-piha-web-1 failed: nobody knows why',
+    );
+  });
+
+  it.each([{}, { description: '  ' }])(
+    'given %j and no reason, then the title is the text',
+    async (content) => {
+      const notice = runnable({ type: 'notify', content });
+      expect((await toldTo(makeFakeHost(), notice)).body).toBe('here/web: notify');
+    },
+  );
 });

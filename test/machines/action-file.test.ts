@@ -33,6 +33,14 @@ describe('the three schemas', () => {
     });
   });
 
+  test.each(['', '  ', 7])(
+    'given the description %j, then the reason stands for it',
+    (description) => {
+      const content = { ...proposal('a'), description };
+      expect(facts('a', content).description).toBe('it does not answer any more');
+    },
+  );
+
   test('of the agent system', () => {
     const content = {
       id: 'b',

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { actionAddress } from '../../machines/addresses.ts';
+import { whyNotAnyMore } from '../../machines/gate-rules.ts';
 import { gateMachine } from '../../machines/gate.machine.ts';
 import type { GateContext } from '../../machines/gate.machine.ts';
 import { DEFAULT_POLICY } from '../../machines/remediation.ts';
@@ -104,6 +105,42 @@ describe('how much at once', () => {
     tell({ type: 'gate.elsewhere', ...elsewhere });
     expect(told(ask('a'))).toEqual(['a: blast radius: 1 at once on vps']);
     expect(told(leave('x'))).toEqual(['a runs']);
+  });
+});
+
+describe('a grant that is used (G3)', () => {
+  const good = (id: string) =>
+    whyNotAnyMore(context(), { actionId: id, host: 'vps', service: 'web' }, gate.clock.at);
+
+  test('is good while it would be given anew, itself not counted', () => {
+    configure({ rate_limits: { per_hour: 1 }, blast_radius: { actions_at_once: 1 } });
+    ask('a');
+    expect(good('a')).toBeUndefined();
+    expect(good('b')).toBe('the gate knows of no grant for it');
+  });
+
+  test.each<[string, () => unknown, string]>([
+    ['a freeze', () => tell({ type: 'gate.freeze', by: 'x', reason: 'y' }), 'frozen by x: y'],
+    ['a window', () => configure({ closed_windows: [{ from: '00:00', to: '24:00' }] }), 'closed w'],
+    ['no policy', () => tell({ type: 'gate.configured', policy: null, mode: 'on' }), 'the policy'],
+    ['another mode', () => configure({}, 'dry-run'), 'a dry run'],
+    ['a smaller radius', () => configure({ blast_radius: { hosts_at_once: 0 } }), 'blast radius'],
+    ['a lower rate', () => configure({ rate_limits: { per_host_per_hour: 0 } }), 'rate limit: 0'],
+    ['its having left', () => leave('a'), 'the gate knows of no grant'],
+  ])('is not any more after %s', (_what, happens, why) => {
+    configure();
+    ask('a');
+    happens();
+    expect(good('a')).toMatch(new RegExp(`^${why}`));
+  });
+
+  test('and given back unused, it counts for no limit; used, it does', () => {
+    configure({ rate_limits: { per_hour: 1 } });
+    ask('a');
+    tell({ type: 'gate.left', actionId: 'a', unused: true });
+    expect(told(ask('b'))).toEqual(['b runs']);
+    leave('b');
+    expect(told(ask('c'))).toEqual(['c: rate limit: 1 an hour for all hosts']);
   });
 });
 
@@ -249,6 +286,15 @@ describe('in any order (K1)', () => {
             running.set(id, hosts.get(id) ?? '');
             grants.push({ at: gate.clock.at, host: hosts.get(id) ?? '' });
             all += 1;
+          }
+          for (const id of running.keys()) {
+            const why = whyNotAnyMore(
+              context(),
+              { actionId: id, host: '', service: '' },
+              gate.clock.at,
+            );
+            const { mode, frozen } = context();
+            expect(why === undefined, `${id}: ${why}`).toBe(mode === 'on' && frozen === null); // G3
           }
           check(
             [...running.values()],

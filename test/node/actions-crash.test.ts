@@ -104,6 +104,11 @@ it.each([
     });
     expect(doubt).toMatchObject({ cell_id: 'action', task_id: 'a', step: 'container_restart' });
     expect([lab.folders('a'), ran(lab)]).toEqual([['running'], before]);
+    expect(await lab.verb('why', { subject: 'a' })).toMatchObject({
+      answer: expect.stringMatching(/is in doubt: it may have run/),
+      next: [],
+      needs: [{ command: 'lazarus doubt done|retry|fail a' }],
+    });
     await lab.verb('doubt.done', { doubt: 'a', by: 'alice (x)' });
     await lab.is('a', 'completed');
     expect(ran(lab)).toBe(before);
@@ -159,16 +164,23 @@ it.each([
   },
 );
 
-it('given a kill with the file taken and an executor that is off then, then it waits in approved/', async () => {
-  const lab = new Homelab();
-  await killedAt(lab, 'action.after-take:2');
-  await lab.start({ mode: 'off' });
-  await eventually(() => expect(lab.view('a').waits).toMatch(/executor is off/));
-  expect([lab.folders('a'), ran(lab)]).toEqual([['approved'], 0]);
-  await lab.restart();
-  await lab.is('a', 'completed');
-  isTidy(lab);
-});
+it.each(['action.after-take:2', 'action.rewritten:2'])(
+  'given a kill at %s of the claim and an executor that is off then, then it waits in approved/ as it was',
+  async (point) => {
+    const lab = new Homelab();
+    await killedAt(lab, point);
+    await lab.start({ mode: 'off' });
+    await eventually(() => expect(lab.view('a').waits).toMatch(/executor is off/));
+    expect([lab.folders('a'), ran(lab)]).toEqual([['approved'], 0]);
+    expect(lab.content('a')).toMatchObject({
+      status: 'approved',
+      transition_history: [{ to: 'approved' }],
+    });
+    await lab.restart();
+    await lab.is('a', 'completed');
+    isTidy(lab);
+  },
+);
 
 it('given a kill after the claim and an executor that is off then, then it fails and nothing has run', async () => {
   const lab = new Homelab();

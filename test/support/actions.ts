@@ -20,11 +20,11 @@ import { actionView } from '../../actors/actions/action-view.ts';
 import type { ActionView } from '../../actors/actions/action-view.ts';
 import { runVerb } from '../../actors/control.ts';
 import type { MissionNode, OpenDoor } from '../../actors/node.ts';
-import type { Executor, PlannedRun, RunOutcome } from '../../actors/executor/types.ts';
+import type { Executor } from '../../actors/executor/types.ts';
+import type { ActionContext, DriverPlan, RunOutcome } from '../../machines/action-context.ts';
 import { runtimeLayout } from '../../cells/runtime-layout.ts';
 import type { RuntimeLayout } from '../../cells/runtime-layout.ts';
 import { actionAddress } from '../../machines/addresses.ts';
-import type { ActionContext } from '../../machines/action-context.ts';
 import { RuntimeError } from '../../machines/errors.ts';
 import type { JsonObject, JsonValue } from '../../machines/json.ts';
 import { ACTION_STATUSES } from '../../machines/remediation.ts';
@@ -37,7 +37,7 @@ import type { TestNode } from './node.ts';
 /** Remembers what it ran; what it answers can be set. */
 export class RecordingExecutor implements Executor {
   readonly ran: string[] = [];
-  planned: Partial<PlannedRun> = { verifies: false };
+  planned: Partial<DriverPlan> = { verifies: false };
   answer: (signal: AbortSignal) => Promise<RunOutcome> = () => Promise.resolve(WELL);
   recovered: Awaited<ReturnType<Executor['recover']>> = { kind: 'unknown' };
   health: 'healthy' | 'unhealthy' | 'unknown' = 'unknown';

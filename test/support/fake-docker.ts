@@ -4,7 +4,7 @@ import { delimiter, join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import { openExecutor } from '../../actors/executor/executor.ts';
 import type { ExecutorOptions, OpenExecutor } from '../../actors/executor/executor.ts';
-import type { RunOutcome, Runnable } from '../../actors/executor/types.ts';
+import type { RunOutcome, Runnable } from '../../machines/action-context.ts';
 import { sweepByMark } from '../../actors/processes.ts';
 import { temporaryFolder } from './cell-files.ts';
 

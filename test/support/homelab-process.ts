@@ -96,11 +96,12 @@ export class HomelabProcess {
   readonly environment: Record<string, string>;
   readonly #lives: Life[] = [];
 
-  constructor(environment: Record<string, string>) {
+  /** `runtime`: another homelab's folder, for two nodes that share it. */
+  constructor(environment: Record<string, string>, runtime?: string) {
     this.base = mkdtempSync(join(tmpdir(), 'lazarus-homelab-'));
     this.missions = join(this.base, 'missions');
     mkdirSync(this.missions);
-    this.layout = runtimeLayout(join(this.base, 'runtime'));
+    this.layout = runtimeLayout(runtime ?? join(this.base, 'runtime'));
     this.docker = new Dockerd(join(this.base, 'docker'));
     const inherited = Object.entries(process.env).filter(([name]) => !UNSET.includes(name));
     this.environment = {

@@ -1,25 +1,23 @@
 /**
- * Event files of the planner: each written whole and durable, never over another one, and only once however often the effect
- * behind it runs.
+ * Event files of planner and supervisor: each written whole and durable, never over another one, and only once however often
+ * the effect behind it runs.
  */
 import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { isLeftover, syncFolder, writeWhole } from '../../cells/durable.ts';
-import { hasCode } from '../../cells/inside.ts';
-import { RuntimeError } from '../../machines/errors.ts';
-import { escapeUnseen } from '../../machines/plain-text.ts';
-import { eventFile } from '../../machines/remediation-event.ts';
-import type { Announcement } from '../../machines/remediation-event.ts';
+import { isLeftover, syncFolder, writeWhole } from '../cells/durable.ts';
+import { hasCode } from '../cells/inside.ts';
+import { RuntimeError } from '../machines/errors.ts';
+import { escapeUnseen } from '../machines/plain-text.ts';
+import type { EventFile } from '../machines/remediation-event.ts';
 
 /** Events of one name in one second. */
 const MOST = 1000;
 
 /** The path of the file that says it: one that an earlier try wrote, or a new one. `restarted`: there may have been one. */
 export async function writeEventFile(
-  announcement: Announcement,
-  { events, nodeName, restarted }: { events: string; nodeName: string; restarted: boolean },
+  { folder, name, content }: EventFile,
+  { events, restarted }: { events: string; restarted: boolean },
 ): Promise<string> {
-  const { folder, name, content } = eventFile(announcement, nodeName);
   const text = `${escapeUnseen(JSON.stringify(content, null, 2))}\n`;
   const parent = join(events, folder);
   await makeFolder(events, parent);
