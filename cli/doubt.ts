@@ -39,7 +39,8 @@ function list(): Command {
               '',
             ),
             '',
-            'Look at what it did (artifacts/logs/<task>/), then: lazarus doubt done|retry|fail <task>',
+            'Look at what it did (artifacts/logs/<task>/; of an action, state/lazarus/actions/<id>/ of the runtime folder),',
+            'then: lazarus doubt done|retry|fail <task>',
           ],
     );
   });

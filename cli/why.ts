@@ -45,7 +45,7 @@ export function command(): Command {
   )
     .argument(
       '<what>',
-      'a task, agent, mission or revival, the address of an actor, the key of an effect, a record: <address>#<seq> or <file>:<n>',
+      'a task, agent, mission, revival or action, a service of the homelab (<host>/<service>), the address of an actor, the key of an effect, a record: <address>#<seq> or <file>:<n>',
     )
     .option('--limit <count>', 'records told at most', String(DEFAULT_LIMIT));
   return act<{ limit: string }>(why, async ([what = ''], flags) => {

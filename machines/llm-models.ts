@@ -141,7 +141,8 @@ export function spentToday({ today }: LlmModels, now: number): Spend {
 
 function overBudget(spent: Spend, reserve: Spend, limits: DayLimits): string | undefined {
   const { nanoUsd, tokens } = plus(spent, reserve);
-  if (limits.nanoUsd !== null && nanoUsd > limits.nanoUsd)
+  const isFree = reserve.nanoUsd === 0; // money that is spent is no reason against it
+  if (limits.nanoUsd !== null && !isFree && nanoUsd > limits.nanoUsd)
     return `it may cost ${usd(reserve.nanoUsd)} and ${usd(spent.nanoUsd)} of today's ${usd(limits.nanoUsd)} are spent`;
   if (limits.tokens !== null && tokens > limits.tokens)
     return `it may take ${reserve.tokens} tokens and ${spent.tokens} of today's ${limits.tokens} are used`;

@@ -30,13 +30,18 @@ export async function examineHost(what: Examined): Promise<Check[]> {
   );
   const { runtime_path: planned = 'off', node_name: nodeName = null } = told ?? {};
   const runtime = planned === 'off' ? (running.runtime ?? 'off') : planned;
+  const nodePid = runningNode(missionsDir);
   return examine([
-    ...hostProbes({ nodePid: runningNode(missionsDir) }),
+    ...hostProbes({ nodePid }),
     ...storageProbes(missionsDir, because),
     ...missionsStateProbes(missionsDir),
     ...configurationProbes(what),
     ...isolationProbes(),
-    ...serviceProbes(environment, { ...told, bridged: running.redis ?? null }),
+    ...serviceProbes(environment, {
+      ...told,
+      bridged: running.redis ?? null,
+      isRunning: nodePid !== null,
+    }),
     ...homelabProbes({ runtime, nodeName }),
   ]);
 }

@@ -14,7 +14,12 @@ interface Found extends Finding {
   ready: string[];
 }
 
-export function modelProbes(environment: Environment, config: LlmConfig): Probe[] {
+/** `isRunning`: a node runs, with an environment of its own. */
+export function modelProbes(
+  environment: Environment,
+  config: LlmConfig,
+  isRunning = false,
+): Probe[] {
   const settings = llmSettings(config, environment);
   const isNamed = (provider: string): boolean =>
     settings.chain.some((rung) => rung.provider === provider);
@@ -26,7 +31,10 @@ export function modelProbes(environment: Environment, config: LlmConfig): Probe[
       ...(isNamed('ollama') ? [lookAtOllama()] : []),
       ...(isNamed('anthropic') ? [lookAtKey()] : []),
     ];
-    return verdictOf(settings, await Promise.all(looks));
+    const verdict = verdictOf(settings, await Promise.all(looks));
+    if (!isRunning || verdict.state === 'ok') return verdict;
+    const detail = `${verdict.detail} from here; what the node that runs can ask: \`lazarus models\``;
+    return { ...verdict, detail };
   };
   const group = 'services';
   return [
@@ -44,7 +52,7 @@ function verdictOf({ chain }: LlmSettings, looks: readonly Found[]): Finding {
     return warn('only the fixed table (rules) can be asked', looks[0]?.fix ?? null);
   if (first !== undefined) return ok(`${first.model} is asked first, of ${names}`);
   return warn(
-    `none of ${names} can be asked: no event is diagnosed, and tasks without steps wait`,
+    `no event is diagnosed, and tasks without steps wait: none of ${names} can be asked`,
     looks.flatMap(({ fix }) => fix ?? []).join('   (or) ') || null,
   );
 }

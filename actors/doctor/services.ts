@@ -13,6 +13,8 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 export interface Told extends Partial<Pick<DaemonConfig, 'redis_url' | 'llm'>> {
   /** By a node that runs, without its password; null: by none. */
   bridged?: string | null;
+  /** A node runs. */
+  isRunning?: boolean;
 }
 
 export function serviceProbes(environment: Environment, told: Told = {}): Probe[] {
@@ -20,7 +22,7 @@ export function serviceProbes(environment: Environment, told: Told = {}): Probe[
   return [
     { group: 'services', name: 'nats-server', look: () => lookAtNats(environment) },
     { group: 'services', name: 'redis', look: () => lookAtRedis(redis, told.bridged ?? null) },
-    ...modelProbes(environment, told.llm ?? {}),
+    ...modelProbes(environment, told.llm ?? {}, told.isRunning ?? false),
   ];
 }
 

@@ -1,11 +1,11 @@
 /** Each model of the chain as the status shows it: whether it would be asked now, if not why, and what it has cost. */
 import type { Rung } from '../../machines/llm-config.ts';
-import { NANO, NOTHING_SPENT } from '../../machines/llm-cost.ts';
+import { NANO, NOTHING_SPENT, reserveOf } from '../../machines/llm-cost.ts';
 import type { Spend } from '../../machines/llm-cost.ts';
 import type { JsonObject } from '../../machines/json.ts';
 import { closedUntil } from '../../machines/llm-breaker.ts';
-import { dayOf } from '../../machines/llm-models.ts';
-import type { LlmModels, ModelState } from '../../machines/llm-models.ts';
+import { dayOf, mayCall } from '../../machines/llm-models.ts';
+import type { DayLimits, LlmModels, ModelState } from '../../machines/llm-models.ts';
 import { breakerEffect } from '../../machines/llm-policy.ts';
 import { isoFromEpoch } from '../../machines/time.ts';
 import type { Provider } from './provider.ts';
@@ -19,14 +19,23 @@ interface Standing {
   since: number | null;
 }
 
+export interface Money {
+  limits: DayLimits;
+  /** Of the shortest question this model was to be asked in this life; undefined: there was none yet. */
+  least: Spend | undefined;
+}
+
 export function rungView(
   rung: Rung,
   provider: Provider,
   models: LlmModels,
-  now: number,
+  { now, ...money }: Money & { now: number },
 ): JsonObject {
   const known = Object.hasOwn(models.models, rung.model) ? models.models[rung.model] : undefined;
-  const { state, reason, since } = standingOf(rung, provider, known, now);
+  const standing = standingOf(rung, provider, known, now);
+  const isAskable = standing.state === 'up' || standing.state === 'unknown';
+  const poor = isAskable && !provider.isLocal ? moneyFlaw(rung, models, { now, ...money }) : null;
+  const { state, reason, since } = poor ?? standing;
   const today = known?.today.day === dayOf(now) ? known.today : NOTHING_SPENT;
   return {
     model: rung.model,
@@ -62,5 +71,29 @@ export function standingOf(
   if (readiness.state === 'up') return { state: 'up', reason: null, since };
   return { state: 'unknown', reason: 'nobody has asked it yet', since: null };
 }
+
+/** The worst case of a short question: what does not even leave that leaves nothing. */
+const SHORT_OUTPUT_TOKENS = 1024;
+
+/** Null: there is money for a question. */
+function moneyFlaw(
+  rung: Rung,
+  models: LlmModels,
+  { now, limits, least }: Money & { now: number },
+): Standing | null {
+  const { model, price, maxOutputTokens } = rung;
+  if (price === null) {
+    if (limits.nanoUsd === null) return null;
+    return { state: 'off', reason: unpriced(model), since: null };
+  }
+  const reserve = least ?? reserveOf(price, 0, maxOutputTokens ?? SHORT_OUTPUT_TOKENS);
+  const permission = mayCall(models, now, { model, reserve, limits });
+  if (permission.ok || permission.why !== 'budget_exhausted') return null;
+  const until = isoFromEpoch(permission.until ?? now);
+  return { state: 'cooling', reason: `${permission.reason}; asked again at ${until}`, since: null };
+}
+
+export const unpriced = (model: string): string =>
+  `nobody said what it costs: set llm.prices["${model}"]`;
 
 const shown = ({ nanoUsd, tokens }: Spend): JsonObject => ({ usd: nanoUsd / NANO, tokens });

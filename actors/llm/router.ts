@@ -14,6 +14,7 @@ import { RuntimeError, toPlainError } from '../../machines/errors.ts';
 import type { JsonObject } from '../../machines/json.ts';
 import type { LlmSettings, Rung } from '../../machines/llm-config.ts';
 import { NANO, NOTHING_SPENT } from '../../machines/llm-cost.ts';
+import type { Spend } from '../../machines/llm-cost.ts';
 import { spentToday } from '../../machines/llm-models.ts';
 import { shareOf } from '../../machines/llm-policy.ts';
 import type { MetricFamily } from '../../machines/metrics.ts';
@@ -41,6 +42,8 @@ export class LlmRouter {
   readonly #metrics = new LlmMetrics();
   readonly #stop = new AbortController();
   readonly #setups: Setups;
+  /** By model: what the shortest question was to cost at most, with these prices. */
+  readonly #least = new WeakMap<LlmSettings, Map<string, Spend>>();
 
   constructor(options: LlmRouterOptions) {
     this.#options = options;
@@ -79,7 +82,11 @@ export class LlmRouter {
     return settings.chain.map((rung) =>
       models instanceof RuntimeError
         ? { model: rung.model, state: 'down', reason: models.message, since: null }
-        : rungView(rung, providers[rung.provider], models, now),
+        : rungView(rung, providers[rung.provider], models, {
+            now,
+            limits: settings.limits,
+            least: this.#least.get(settings)?.get(rung.model),
+          }),
     );
   }
 
@@ -153,6 +160,7 @@ export class LlmRouter {
       ...this.#options,
       random: this.#options.random ?? Math.random,
       onAttempt: this.#noteAttempt,
+      onReserve: (reserve: Spend) => this.#noteReserve(settings, rung.model, reserve),
     };
     if (provider.isLocal) {
       const untilAt = clock.now() + rung.timeoutMs;
@@ -207,6 +215,13 @@ export class LlmRouter {
     const { onMessage, clock } = this.#options;
     onMessage?.(attemptMessage(call, started, result, clock.now()));
   };
+
+  #noteReserve(settings: LlmSettings, model: string, reserve: Spend): void {
+    const known = this.#least.get(settings) ?? new Map<string, Spend>();
+    const least = known.get(model);
+    if (least === undefined || reserve.tokens < least.tokens) known.set(model, reserve);
+    this.#least.set(settings, known);
+  }
 
   #tellCall(call: Call, model: string | null): void {
     const { onMessage, clock } = this.#options;

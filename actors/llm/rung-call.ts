@@ -15,6 +15,7 @@ import { nextMove } from '../../machines/llm-policy.ts';
 import { attemptOnce, promptHashOf } from './attempt.ts';
 import type { AttemptParts, AttemptResult } from './attempt.ts';
 import { pause } from './call-clock.ts';
+import { unpriced } from './llm-status.ts';
 import type { Provider } from './provider.ts';
 import type { Attempt, Question, Skipped } from './router-types.ts';
 
@@ -39,6 +40,8 @@ export interface Call {
 export interface RungParts extends AttemptParts {
   random: () => number;
   onAttempt: (call: Call, started: AttemptStarted, result: AttemptResult) => void;
+  /** What a question may cost at most, whether or not it may be asked. */
+  onReserve: (reserve: Spend) => void;
 }
 
 export interface RungAnswer {
@@ -121,6 +124,7 @@ async function attempt(
   const reserve = provider.isLocal
     ? NOTHING_SPENT
     : reserveFor(price, order, turn, maxOutputTokens);
+  parts.onReserve(reserve);
   const started = startOf(order, turn, reserve, parts.clock.now());
   const refusal = refusalOf(parts, order, started);
   if (refusal !== undefined) return skip(call, rung, refusal);
@@ -217,8 +221,7 @@ function refusalOf(
   const { nanoUsd, tokens } = plus(call.spent, started.reserve);
   const { limits } = call;
   const isMoneyLimited = limits.nanoUsd !== null || settings.limits.nanoUsd !== null;
-  if (rung.price === null && isMoneyLimited)
-    return `nobody said what it costs: set llm.prices["${rung.model}"]`;
+  if (rung.price === null && isMoneyLimited) return unpriced(rung.model);
   if (limits.nanoUsd !== null && nanoUsd > limits.nanoUsd)
     return 'it may cost more than this question may';
   if (limits.tokens !== null && tokens > limits.tokens)

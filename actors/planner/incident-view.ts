@@ -33,6 +33,15 @@ export function incidentState(system: ActorSystem, address: string): IncidentSta
   }
 }
 
+/** Unplanned: it is not well, and no proposal came of the last look. */
+const shortOf = ({ life, context }: IncidentState): { life: string; isUnplanned: boolean } => ({
+  life,
+  isUnplanned: life === 'quiet' && context.recoveredAt === null && hasFailed(context),
+});
+
+const hasFailed = ({ outcome }: IncidentContext): boolean =>
+  outcome?.kind === 'llm_failed' || outcome?.kind === 'write_failed';
+
 /** Of a machine's state value `{life, telling}`. */
 export function lifeOf(value: unknown): string {
   const { life } = (value ?? {}) as { life?: unknown };
@@ -43,7 +52,7 @@ export class IncidentView {
   readonly #system: ActorSystem;
   readonly #log: PlannerLog;
   readonly #root: string;
-  readonly #lives = new Map<string, string>();
+  readonly #lives = new Map<string, { life: string; isUnplanned: boolean }>();
   #lastError: JsonObject | null = null;
   #closed = false;
 
@@ -62,7 +71,7 @@ export class IncidentView {
       if (this.#closed) return;
       if (this.#lives.has(address)) continue;
       const state = incidentState(this.#system, address);
-      if (state) this.#lives.set(address, state.life);
+      if (state) this.#lives.set(address, shortOf(state));
     }
   }
 
@@ -72,9 +81,11 @@ export class IncidentView {
   }
 
   counts(): JsonObject {
-    const counts = { quiet: 0, diagnosing: 0, proposing: 0, cooling: 0 };
-    for (const life of this.#lives.values())
+    const counts = { quiet: 0, diagnosing: 0, proposing: 0, cooling: 0, unplanned: 0 };
+    for (const { life, isUnplanned } of this.#lives.values()) {
       if (Object.hasOwn(counts, life)) counts[life as keyof typeof counts] += 1;
+      if (isUnplanned) counts.unplanned += 1;
+    }
     return { incidents: this.#lives.size, ...counts, last_error: this.#lastError };
   }
 
@@ -84,7 +95,7 @@ export class IncidentView {
     if (event.type === 'actor.stopped') return void this.#lives.delete(address);
     const state = incidentState(this.#system, address);
     if (state === undefined) return;
-    this.#lives.set(address, state.life);
+    this.#lives.set(address, shortOf(state));
     if (error !== undefined) return;
     logIncident(this.#log, record, { ...state, root: this.#root });
     this.#noteError(record, state);
@@ -92,8 +103,7 @@ export class IncidentView {
 
   #noteError({ at }: CommittedRecord, { context }: IncidentState): void {
     const { host, service, outcome } = context;
-    const hasFailed = outcome?.kind === 'llm_failed' || outcome?.kind === 'write_failed';
-    if (!hasFailed || outcome.at !== at) return;
+    if (outcome === null || !hasFailed(context) || outcome.at !== at) return;
     this.#lastError = {
       at: isoFromEpoch(at),
       svc_key: serviceKey(host, service),

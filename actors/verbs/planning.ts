@@ -9,6 +9,7 @@ import type { JsonObject } from '../../machines/json.ts';
 import type { PlannerContext } from '../../machines/planner-context.ts';
 import { isoFromEpoch } from '../../machines/time.ts';
 import { lifeOf } from '../planner/incident-view.ts';
+import { statusOf } from '../why/incident.ts';
 import { PAGE_FIELDS, pageOf } from './page.ts';
 import type { PageInput } from './page.ts';
 import { byOf, inputOf } from './verb.ts';
@@ -114,7 +115,7 @@ function listIncidents(reader: MissionReader, { all = false, ...page }: CheckedI
   const { items, next } = pageOf(found, ({ key }) => key, page as PageInput);
   const shown = items.toSorted((a, b) => b.context.lastSeenAt - a.context.lastSeenAt);
   return {
-    incidents: shown.map((incident) => incidentView(incident, now)),
+    incidents: shown.map((incident) => incidentView(reader, incident, now)),
     total: found.length,
     ...(next === undefined ? {} : { next }),
   };
@@ -124,7 +125,7 @@ function listIncidents(reader: MissionReader, { all = false, ...page }: CheckedI
 const isOpen = ({ life, context }: Found): boolean =>
   context.recoveredAt === null || life === 'diagnosing' || life === 'proposing';
 
-function incidentView({ life, context }: Found, now: number): JsonObject {
+function incidentView(reader: MissionReader, { life, context }: Found, now: number): JsonObject {
   const { host, service, occurrences, recoveries, firstSeenAt, lastSeenAt } = context;
   const { last, recoveredAt, proposed, outcome } = context;
   return {
@@ -140,12 +141,12 @@ function incidentView({ life, context }: Found, now: number): JsonObject {
     recovered_at: recoveredAt === null ? null : isoFromEpoch(recoveredAt),
     cooldown_remaining_seconds: Math.ceil(remainingSeconds(context, now)),
     last_outcome: outcome && { ...outcome, at: isoFromEpoch(outcome.at) },
-    actions: proposed.map(({ actionId, action, at, status, reason }) => ({
-      action_id: actionId,
-      action,
-      proposed_at: isoFromEpoch(at),
-      status,
-      reason,
+    actions: proposed.map((one) => ({
+      action_id: one.actionId,
+      action: one.action,
+      proposed_at: isoFromEpoch(one.at),
+      status: statusOf(reader, one),
+      reason: one.reason,
     })),
   };
 }

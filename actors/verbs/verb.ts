@@ -3,6 +3,7 @@ import type { CellContext } from '../../machines/cell-context.ts';
 import type { AgentHealth } from '../../machines/heartbeats.ts';
 import type { JsonObject, JsonValue } from '../../machines/json.ts';
 import type { Invokes } from '../../machines/persisted.ts';
+import type { Target } from '../../machines/supervision.ts';
 import type { Instant } from '../clock.ts';
 import type { HealthReport } from '../health-report.ts';
 import type { MissionNode } from '../node.ts';
@@ -35,6 +36,8 @@ export interface MissionReader {
   clock(): Instant | undefined;
   /** The health of all agents, where somebody listens to them. */
   health?(): HealthReport | undefined;
+  /** By the inventory, keys of those that depend on it; undefined: nobody looks after a homelab here. */
+  dependantsOf?(target: Target): readonly string[] | undefined;
   /** Of one agent; undefined while not all agents are known. Throws NOT_FOUND, AMBIGUOUS_ID, INVALID_ARGUMENT. */
   agentHealth?(agentId: string, cellId: string | undefined): AgentHealth | undefined;
 }
@@ -91,7 +94,7 @@ const MEANINGS = {
   name: 'name of the success criterion, as cell.json has it',
   id: 'action_id: the name of its file without .json',
   subject:
-    'a task, an agent or a mission (<cell_id>/<id>), the id of a revival, the address of an actor, the key of an effect, or <address>#<seq>',
+    'a task, an agent or a mission (<cell_id>/<id>), the id of a revival or an action, a service of the homelab (<host>/<service>), the address of an actor, the key of an effect, or <address>#<seq>',
   path: "absolute path of a mission's folder",
   to: 'absolute path for the copy: a folder to put it into, or a new name',
   accept_loss: '`yes`: go on though newer records are elsewhere',

@@ -321,7 +321,12 @@ describe('models', () => {
   });
 
   test('given none that can be asked, then what comes of it is said, and what mends it', async () => {
-    const check = await look(serviceProbes({ OLLAMA_HOST: '127.0.0.1:9' }), 'models');
+    const environment = { OLLAMA_HOST: '127.0.0.1:9' };
+    const withNode = await look(serviceProbes(environment, { isRunning: true }), 'models');
+    expect(withNode.detail).toMatch(
+      /from here; what the node that runs can ask: `lazarus models`$/,
+    );
+    const check = await look(serviceProbes(environment), 'models');
     expect(check).toMatchObject({
       state: 'warn',
       detail: expect.stringMatching(/no event is diag/),

@@ -169,6 +169,15 @@ describe('from an event to a pending action', () => {
     expect(at.incident().context.occurrences).toBe(2);
   });
 
+  test('given one service cools down, then another of its host is diagnosed at once', async () => {
+    const at = await startPlanner({ model: proposing() });
+    await at.publish(homelabEvent(T0));
+    await at.incidentIs('cooling');
+    await at.publish(homelabEvent(T0 + 1000, 'service_unhealthy', { service: 'nginx' }));
+    await at.incidentIs('cooling', 'piha', 'nginx');
+    expect(at.model.services()).toEqual(['mosquitto', 'nginx']);
+  });
+
   test.each<[string, () => never]>([
     [
       'no model answers',
@@ -189,9 +198,11 @@ describe('from an event to a pending action', () => {
       ]);
       const { context } = at.incident();
       expect([context.cooldownUntil, at.pending()]).toEqual([null, []]);
+      expect(at.status).toMatchObject({ unplanned: 1 });
       model.answer = () => proposal();
       await at.publish(homelabEvent(T0 + 1000));
       await at.pendingIs(1);
+      await eventually(() => expect(at.status).toMatchObject({ unplanned: 0 }));
       expect(at.status).toMatchObject({
         last_error: { kind: 'llm_failed', svc_key: 'piha/mosquitto' },
       });

@@ -167,6 +167,15 @@ describe('money', () => {
     expect(may(state, NOON, { nanoUsd: null, tokens: 150 }).ok).toBe(false);
   });
 
+  test('given more is spent than the day may cost by now, then what costs nothing is asked all the same', () => {
+    const state = noteStarted(freshModels(NOON), startOf(1), NOON);
+    const free = { tokens: 5, nanoUsd: 0 };
+    const limits = { nanoUsd: RESERVE.nanoUsd - 1, tokens: null };
+    expect(mayCall(state, NOON, { model: 'local', reserve: free, limits }).ok).toBe(true);
+    expect(() => noteStarted(state, startOf(2, { limits, reserve: free }), NOON)).not.toThrow();
+    expect(may(state, NOON, limits).ok).toBe(false);
+  });
+
   test('one that ends on the next day is charged to its own', () => {
     const midnight = Date.parse('2026-11-22T00:00:00Z');
     const late = noteStarted(freshModels(NOON), startOf(1, { endsBy: midnight + 9 }), midnight - 5);

@@ -298,6 +298,24 @@ describe('money', () => {
     expect(stories.at(-1)).toMatch(/of today's \$1\.2000 are spent/);
     expect(fixture.ledger.models.today.nanoUsd).toBeLessThanOrEqual(1.2 * NANO);
     expect(fixture.claude.hits.length).toBe(fixture.ledger.starts.length);
+    const told = { state: 'cooling', reason: expect.stringMatching(/are spent; asked again at/) };
+    expect(states(fixture)).toMatchObject([told]);
+    const after = await openRouter(
+      { chain: only, prices, budget: { usd_per_day: 1.2 } },
+      { ANTHROPIC_API_KEY: KEY },
+      { ledger: fixture.ledger },
+    );
+    expect(states(after)).toMatchObject([told]); // in the next life, before anybody asks
+  });
+
+  test('given a budget that leaves a short question but no long one, then the model is up', async () => {
+    const prices = { [HAIKU]: { input: 1000, output: 1000 } };
+    const fixture = await openRouter({ chain: only, prices, budget: { usd_per_day: 2 } });
+    fixture.claude.otherwise = claude.answer(good());
+    await fixture.ask();
+    const long = await fixture.ask({}, { maxOutputTokens: 2000 });
+    expect(long.failure?.message).toMatch(/are spent/);
+    expect(states(fixture)).toMatchObject([{ state: 'up' }]);
   });
 
   test('a question has limits of its own', async () => {
@@ -316,6 +334,8 @@ describe('money', () => {
     const chain = [{ model: 'claude-new-9' }];
     const limited = await openRouter({ chain });
     expect((await limited.ask()).failure?.message).toContain('llm.prices["claude-new-9"]');
+    const reason = expect.stringContaining('llm.prices["claude-new-9"]');
+    expect(states(limited)).toMatchObject([{ state: 'off', reason }]);
     const free = await openRouter({ chain, budget: { usd_per_day: null } });
     free.claude.otherwise = claude.answer(good());
     expect((await free.ask()).result?.model).toBe('claude-new-9');
