@@ -1,8 +1,11 @@
 /**
- * `npm test`: everything a change must pass, one stage after the other, all of them even when one fails.
- * Plain JavaScript, so that an old Node can at least say what is wrong. `npm test -- unit` runs the stages named.
+ * `npm test`: everything a change must pass, all of it even when something fails. Plain JavaScript, so that an old Node can at
+ * least say what is wrong. `npm test -- unit` runs the stages named.
+ *
+ * What only reads goes on beside the unit tests, which leave a processor idle now and then; what it says is told in one piece
+ * when it has ended. The crash proof comes last and alone: it uses all there is.
  */
-import { spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -10,12 +13,22 @@ const root = join(import.meta.dirname ?? '.', '..');
 const bin = (name) => join(root, 'node_modules', '.bin', name);
 const quiet = '--disable-warning=ExperimentalWarning';
 
-/** @type {[name: string, what: string, argv: string[]][]} */
-const stages = [
-  ['set-up', 'the servers that the tests start', [process.execPath, quiet, 'test/set-up.ts']],
+/** @typedef {[name: string, what: string, argv: string[]]} Stage */
+
+/** @type {Stage} */
+const setUp = [
+  'set-up',
+  'the servers that the tests start',
+  [process.execPath, quiet, 'test/set-up.ts'],
+];
+/** @type {Stage[]} */
+const reading = [
   ['format', 'every file as Prettier writes it', [bin('prettier'), '--check', '.']],
   ['lint', 'oxlint with type information', [bin('oxlint'), '--type-aware', '--deny-warnings']],
   ['types', 'tsc, strict', [bin('tsc')]],
+];
+/** @type {Stage[]} */
+const running = [
   [
     'unit',
     'unit, property and integration tests on real files and processes',
@@ -41,18 +54,50 @@ if (!existsSync(bin('vitest'))) {
 
 const wanted = process.argv.slice(2);
 if (wanted.includes('unit')) wanted.push('set-up'); // at once, when all is there
-const results = [];
-for (const [name, what, [command, ...args]] of stages) {
-  if (wanted.length > 0 && !wanted.includes(name)) continue;
-  console.log(`\n=== ${name}: ${what}`);
+const isWanted = ([name]) => wanted.length === 0 || wanted.includes(name);
+/** In the order in which they are told at the end. */
+const results = [setUp, ...reading, ...running].filter(isWanted).map(([name]) => ({ name }));
+
+if (isWanted(setUp)) await run(setUp);
+const isBeside = running.some(isWanted);
+await Promise.all([inTurn(reading, isBeside ? inOnePiece : run), inTurn(running, run)]);
+
+/** @param {(stage: Stage) => Promise<void>} how */
+async function inTurn(stages, how) {
+  for (const stage of stages.filter(isWanted)) await how(stage);
+}
+
+/** What it says is seen at once. */
+async function run(stage) {
+  console.log(heading(stage));
+  await ended(stage, 'inherit');
+}
+
+async function inOnePiece(stage) {
+  const said = await ended(stage, 'pipe');
+  console.log(`${heading(stage)}\n${said}`);
+}
+
+function heading([name, what]) {
+  return `\n=== ${name}: ${what}`;
+}
+
+/** @returns {Promise<string>} what it said, where that was to be kept */
+function ended([name, , [command, ...args]], output) {
+  const result = results.find((one) => one.name === name);
   const started = Date.now();
-  const { status, signal, error } = spawnSync(command, args, { cwd: root, stdio: 'inherit' });
-  const seconds = ((Date.now() - started) / 1000).toFixed(1);
-  results.push({
-    name,
-    ok: status === 0,
-    seconds,
-    why: error?.message ?? signal ?? `exit ${status}`,
+  const child = spawn(command, args, { cwd: root, stdio: ['inherit', output, output] });
+  const said = [];
+  for (const stream of [child.stdout, child.stderr])
+    stream?.on('data', (chunk) => said.push(chunk));
+  return new Promise((resolve) => {
+    const tell = (ok, why) => {
+      const seconds = ((Date.now() - started) / 1000).toFixed(1);
+      Object.assign(result, { ok, seconds, why });
+      resolve(Buffer.concat(said).toString().trimEnd());
+    };
+    child.once('error', (error) => tell(false, error.message));
+    child.once('close', (code, signal) => tell(code === 0, signal ?? `exit ${code}`));
   });
 }
 

@@ -120,6 +120,19 @@ describe('sweep', () => {
     }
   });
 
+  test('given one that takes its time to die, then it has ended when the sweep is over (S3)', async () => {
+    const id = node();
+    const source = `Buffer.alloc(400 << 20, 1); console.log('large'); setInterval(() => {}, 60_000);`;
+    const child = spawn(process.execPath, ['-e', `globalThis.kept = ${source}`], {
+      env: { LAZARUS_NODE: id },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    children.push(child);
+    await once(child.stdout, 'data');
+    expect(await endLeftovers(id)).toMatchObject({ ended: 1, pids: [child.pid], remaining: [] });
+    expect(pidAlive(child.pid ?? 0, null)).toBe(false);
+  });
+
   test('is not held up by a process that has no environment at all', async () => {
     const child = spawn('sleep', ['60'], { env: {}, stdio: 'ignore' });
     children.push(child);

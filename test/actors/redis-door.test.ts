@@ -168,6 +168,23 @@ describe('the stream', () => {
     });
   });
 
+  test('given it appears while the connection is lost, then all of it is heard', async () => {
+    const redis = await startRedis();
+    const bridge = await startBridge({ url: redis.url });
+    await bridge.is('up');
+    await bridge.is('absent', 'stream');
+    const client = await redis.client();
+    await client
+      .multi()
+      .addCommand(['CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes'])
+      .xAdd(REDIS_STREAM, '*', { data: published(1) })
+      .xAdd(REDIS_STREAM, '*', { data: published(2) })
+      .exec();
+    await client.xAdd(REDIS_STREAM, '*', { data: published(3) });
+    await bridge.took(3);
+    expect(bridge.numbers()).toEqual([1, 2, 3]);
+  });
+
   test('given it was there before anybody read it, then what is old stays old', async () => {
     const redis = await startRedis();
     const client = await redis.client();

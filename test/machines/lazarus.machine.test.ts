@@ -243,6 +243,27 @@ describe('revive_timeout counts only the time in which something is tried (L8)',
     expect(actor.snapshot.context.story.filter((line: string) => /turn/.test(line)).length).toBe(1);
   });
 
+  const HELD = { reason: 'actor_held', signature: 'actor_held:x@t' } as const;
+  test.each([
+    ['its state is put back', 'rollingBack', 'rollBack', { rollBack: true }, {}],
+    ['its actor is released', 'releasing', 'release', {}, HELD],
+  ])(
+    'given %s, then the turn that an earlier call waits for does not count, and that of the next does',
+    (_, state, effect, how, failure) => {
+      const actor = lazarus();
+      fail(actor, 'ask', { revive_timeout: 10 }, 0, failure);
+      tell(actor, 'revival.approve', { by: 'ann', ...how });
+      actor.done('answer');
+      queued(actor.pass(1_000));
+      expect(actor.value).toEqual({ reviving: state });
+      expect(deadline(actor)).toBe(actor.clock.up + 9_000);
+      actor.done(effect, { toSeq: 1 });
+      queued(actor);
+      expect(actor.value).toEqual({ reviving: 'queued' });
+      expect(deadline(actor)).toBeUndefined();
+    },
+  );
+
   test.each(['agent.queued', 'agent.starting'])('%s of another revival does not count', (type) => {
     const actor = lazarus();
     fail(actor);

@@ -167,7 +167,9 @@ test('a revival stands in the queue exactly as long as its agent’s worker does
             expect(isQueued, JSON.stringify(known)).toBe(true);
             expect(running.has('deadline')).toBe(false);
           } else if (snapshot.matches('reviving')) {
-            expect(isQueued, JSON.stringify(value)).toBe(false);
+            // Until it is called in this attempt, the worker that waits is that of the attempt before.
+            const isCalled = !running.has('release') && !running.has('rollBack');
+            if (isCalled) expect(isQueued, JSON.stringify(value)).toBe(false);
             expect(running.has('deadline')).toBe(true);
           }
         }

@@ -1,4 +1,7 @@
-/** A node with a Redis bridge for tests to kill: `node redis-child.ts <missions> <url>` says `up` when it accepts work. */
+/**
+ * A node with a Redis bridge for tests to kill: `node redis-child.ts <missions> <url>` says `up` when it accepts work. Any
+ * message to it is answered by the bridge's status.
+ */
 import { MissionNode } from '../../actors/node.ts';
 import { openRedisDoor } from '../../actors/redis-door.ts';
 
@@ -20,5 +23,6 @@ const node = await MissionNode.start({
   ],
 });
 process.on('SIGTERM', () => void node.stop());
+process.on('message', () => process.send?.(node.status().parts['redis']));
 process.on('disconnect', () => process.exit(1)); // nobody is left to kill it
 process.stdout.write('up\n');
