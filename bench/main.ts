@@ -32,6 +32,7 @@ const ROWS = [
   'redis-bridge',
   'llm-router',
   'planner',
+  'reconcile',
   'many-cells', // last: the disk has long to do with what it makes
 ];
 /** A row that takes longer hangs. */

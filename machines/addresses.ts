@@ -25,6 +25,16 @@ export const GATE = 'system/gate';
 /** One for each host and service that ever had an event worth a thought. */
 export const incidentAddress = (host: string, service: string): string =>
   `${PLANNER}/${shortToken(host)}/${shortToken(service)}`;
+export const SUPERVISOR = 'system/supervisor';
+/** One for each host, and each service of one, that is not as it should be. */
+export const driftAddress = (host: string, service: string | null): string =>
+  [SUPERVISOR, host, ...(service === null ? [] : [service])]
+    .map((name, i) => (i === 0 ? name : shortToken(name)))
+    .join('/');
+export const isDriftAddress = (address: string): boolean => address.startsWith(`${SUPERVISOR}/`);
+export const OBSERVER = 'system/observer';
+/** One for each host of which anything was heard. */
+export const observedAddress = (host: string): string => `${OBSERVER}/${shortToken(host)}`;
 export const actionAddress = (actionId: string): string => `system/action/${nameToken(actionId)}`;
 
 /** Names from outside: bytes other than these become `%XX`. */

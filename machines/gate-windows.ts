@@ -5,7 +5,7 @@
  * W1 A window belongs to the day on which it begins; one whose end is not after its start goes over midnight.
  * W2 Of a zone that no table tells of nothing is known: who asks about it is told so.
  */
-import { matchingGlob } from './remediation-policy.ts';
+import { matchingGlob } from './globs.ts';
 import type { Window, ZoneTable } from './remediation.ts';
 
 const MINUTE_MS = 60_000;

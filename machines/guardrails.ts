@@ -10,7 +10,7 @@
 import type { JsonObject } from './json.ts';
 import { plainText, visibleText } from './plain-text.ts';
 import type { Policy, Proposal, ProposedAction, Tightening } from './remediation.ts';
-import { matchingGlob } from './remediation-policy.ts';
+import { matchingGlob } from './globs.ts';
 
 /** What the event is about. */
 export interface Subject {

@@ -36,6 +36,8 @@ export interface HomelabData {
   severity: Severity;
   payload: JsonObject;
   channel: string;
+  /** What the producer calls the undertaking it belongs to, such as a deployment. */
+  correlation_id?: string;
 }
 
 export type Reading =
@@ -121,7 +123,10 @@ function normalise(raw: JsonValue, original: string, { channel, id, at }: About)
   const source = given !== undefined && isName(given) ? given : `redis:${channel}`;
   const when = timeOf(raw['timestamp'] ?? raw['at']) ?? at;
   const severity = severityOf(raw['severity']);
-  const data = { host, service, severity, payload: payloadOf(raw), channel };
+  const payload = payloadOf(raw);
+  const correlation = idOf(raw['correlation_id']) ?? idOf(payload['correlation_id']);
+  const about = correlation === undefined ? {} : { correlation_id: correlation };
+  const data = { host, service, severity, payload, channel, ...about };
   const event = { id: ownId ?? id, type, at: isoFromEpoch(when), source, data };
   return { kind: 'event', event, hasOwnId: ownId !== undefined, original };
 }
@@ -195,7 +200,7 @@ const ISO =
   /^(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?)? ?(Z|[+-]\d\d:?\d\d)?$/i;
 
 /** Epoch ms; undefined: no time. A time without a zone is UTC. */
-function timeOf(value: JsonValue | undefined): number | undefined {
+export function timeOf(value: JsonValue | undefined): number | undefined {
   if (typeof value === 'number') return fromNumber(value);
   const text = textOf(value);
   if (text === undefined || text.length > 40) return undefined;
