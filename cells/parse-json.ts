@@ -113,7 +113,7 @@ function nodeAt(tree: Node, segments: readonly (string | number)[]): Node | unde
 }
 
 /** The text, without a byte order mark, or the problem that names the first bad byte. */
-function decodeUtf8(bytes: Uint8Array): string | Problem {
+export function decodeUtf8(bytes: Uint8Array): string | Problem {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   } catch {

@@ -3,7 +3,7 @@
  * `hosts/<host>/services.yaml` with what runs there. Read again when a question is asked, but not for every one.
  *
  * T1 An inventory that cannot be read is not an empty one: what was read last holds, and the status says so (P6).
- * T2 Files are bounded, and so are aliases, hosts and services: a file of a few lines must not fill the memory (P8).
+ * T2 Files are bounded, and so are hosts and services (P8). The parser is the supervisor's own: one file means one thing.
  */
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -16,14 +16,13 @@ import type { KnownHost } from '../../machines/planner-prompt.ts';
 import type { PlannerLog } from './planner-log.ts';
 
 const MAX_BYTES = 256 * 1024;
-const MAX_ALIASES = 50;
 const MAX_HOSTS = 200;
 const MAX_SERVICES = 100;
 const MAX_NAME = 100;
 /** What was read serves so long, ms. */
 const FRESH_MS = 30_000;
 
-type Parse = (text: string) => unknown;
+type Parse = (bytes: Uint8Array) => unknown;
 
 export class Topology {
   readonly #folder: string;
@@ -62,9 +61,13 @@ export class Topology {
 
 /** Most starts ask no model. */
 async function yamlParser(): Promise<Parse> {
-  const { parse } = await import('yaml');
-  return (text) =>
-    parse(text, { maxAliasCount: MAX_ALIASES, logLevel: 'error', prettyErrors: false }) as unknown;
+  const { parseYaml } = await import('../../cells/yaml-file.ts');
+  return (bytes) => {
+    const parsed = parseYaml(bytes, MAX_BYTES);
+    if (parsed.ok) return parsed.value;
+    const { line, message } = parsed.problems[0] ?? { line: 1, message: 'it is not YAML' };
+    throw new Error(`line ${line}: ${message}`);
+  };
 }
 
 /** Throws what cannot be read, with the file. */
@@ -85,7 +88,7 @@ export function readInventory(folder: string, parse: Parse): KnownHost[] {
 function fileIn(folder: string, path: string, parse: Parse): unknown {
   try {
     const bytes = readIfThere(folder, path, { maxBytes: MAX_BYTES });
-    return bytes === undefined ? undefined : parse(bytes.toString('utf8'));
+    return bytes === undefined ? undefined : parse(bytes);
   } catch (error) {
     if (hasCode(error, 'ENOTDIR')) return undefined;
     throw new Error(`${path}: ${toPlainError(error).message}`, { cause: error });
