@@ -3,11 +3,15 @@ import { actionMachine } from '../machines/action.machine.ts';
 import { agentMachine } from '../machines/agent.machine.ts';
 import { bridgeMachine } from '../machines/bridge.machine.ts';
 import { cellMachine } from '../machines/cell.machine.ts';
+import { driftMachine } from '../machines/drift.machine.ts';
 import { gateMachine } from '../machines/gate.machine.ts';
 import { incidentMachine } from '../machines/incident.machine.ts';
 import { lazarusMachine } from '../machines/lazarus.machine.ts';
 import { llmMachine } from '../machines/llm.machine.ts';
+import { observedHostMachine } from '../machines/observed-host.machine.ts';
+import { observerMachine } from '../machines/observer.machine.ts';
 import { plannerMachine } from '../machines/planner.machine.ts';
+import { supervisorMachine } from '../machines/supervisor.machine.ts';
 import { MachineRegistry } from './logic.ts';
 
 export function machineRegistry(): MachineRegistry {
@@ -20,5 +24,9 @@ export function machineRegistry(): MachineRegistry {
     .register({ machine: plannerMachine })
     .register({ machine: incidentMachine })
     .register({ machine: actionMachine })
-    .register({ machine: gateMachine });
+    .register({ machine: gateMachine })
+    .register({ machine: supervisorMachine })
+    .register({ machine: driftMachine })
+    .register({ machine: observerMachine })
+    .register({ machine: observedHostMachine });
 }

@@ -1,6 +1,7 @@
 /**
  * The policy file of a homelab: what the guardrails and the gate go by. Without one the defaults hold. One that cannot be
- * understood is never read as something else: it has problems, and whoever asked keeps what held before (P6).
+ * understood is never read as something else: it has problems, and whoever asked keeps what held before (P6). What it approves
+ * no person is asked about: one that everybody can write to is refused.
  */
 import { hash } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
@@ -20,7 +21,9 @@ export interface ReadPolicy {
   sha256: string | null;
 }
 
-export type PolicyReading = ({ ok: true } & ReadPolicy) | { ok: false; problems: Problem[] };
+/** `text`: as the file stands; left out: there is none. */
+export type PolicyReading =
+  ({ ok: true; text?: string } & ReadPolicy) | { ok: false; problems: Problem[] };
 
 export const DEFAULTS: ReadPolicy = { policy: DEFAULT_POLICY, sha256: null };
 
@@ -30,6 +33,8 @@ export function readPolicyFile(file: string): PolicyReading {
   try {
     const stats = statSync(file);
     if (!stats.isFile()) return problem('it is no file', 'Put a file there, or remove it.');
+    if ((stats.mode & 0o002) !== 0)
+      return problem('everybody on this host can write to it', `chmod o-w ${file}`);
     if (stats.size > MAX_POLICY_BYTES)
       return problem(`it has more than ${MAX_POLICY_BYTES} bytes`, 'Make it smaller.');
     bytes = readFileSync(file);
@@ -47,7 +52,7 @@ export function readPolicyFile(file: string): PolicyReading {
     line: lineOfPointer(text, rule.pointer),
   }));
   if (problems.length > 0) return { ok: false, problems };
-  return { ok: true, policy: policyOf(value), sha256: hash('sha256', bytes) };
+  return { ok: true, policy: policyOf(value), sha256: hash('sha256', bytes), text };
 }
 
 const problem = (message: string, fix: string): PolicyReading => ({

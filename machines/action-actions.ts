@@ -5,7 +5,13 @@ import * as run from './action-run.ts';
 import * as steps from './action-steps.ts';
 
 const { takeEnd, ...asked } = answers;
-const { become, toProposer: _toProposer, toPlanner: _toPlanner, ...said } = steps;
+const {
+  become,
+  toProposer: _toProposer,
+  toPlanner: _toPlanner,
+  toDrift: _toDrift,
+  ...said
+} = steps;
 
 export const actionActions = {
   ...place,

@@ -1,6 +1,7 @@
 /** What the effects of an action are handed. A driver sees what was approved, and nothing that was not. */
 import type { ActionContext, Move, MoveInput, PlannedRun, Runnable } from './action-context.ts';
 import { approvedPart } from './action-file.ts';
+import { SUPERVISOR } from './addresses.ts';
 
 type In = { context: ActionContext };
 export const writeInput = ({ context: { actionId, content } }: In) => ({
@@ -26,9 +27,12 @@ export const verifyUntil = ({ plan, ranUntil }: ActionContext): number =>
   (ranUntil ?? 0) + (plan?.verifyMs ?? 0);
 export const healthInput = ({ context }: In) => ({
   ...runInput({ context }),
-  since: context.ranUntil ?? 0,
+  since: wasSeenIll(context) ? (context.startedAt ?? 0) : (context.ranUntil ?? 0),
   until: verifyUntil(context),
 });
+/** A drift proposed it: the observer had said that it is not well, so the first word to the contrary counts. */
+const wasSeenIll = ({ origin }: ActionContext): boolean =>
+  origin?.startsWith(`${SUPERVISOR}/`) === true;
 export const escalateInput = ({ context }: In) => {
   const { actionId, facts, reason, startedAt, outcome } = context;
   const { type = '', host = '', service = '', description = '' } = facts ?? {};

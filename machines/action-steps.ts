@@ -2,7 +2,7 @@
 import { isSettled, judge, tell } from './action-context.ts';
 import type { ActionContext, Verdict } from './action-context.ts';
 import { action } from './action-setup.ts';
-import { actionAddress, GATE, PLANNER } from './addresses.ts';
+import { actionAddress, GATE, isDriftAddress, PLANNER } from './addresses.ts';
 import type { SendParams } from './events.ts';
 import { asJsonObject } from './json.ts';
 import type { ActionStatus, GateEvent, PlannerEvent, ProposerEvent } from './remediation.ts';
@@ -14,9 +14,12 @@ export const askGate = action.enqueueActions(({ context: { actionId, facts }, en
   enqueue.assign({ granted: false });
   enqueue(toGate({ type: 'gate.ask', actionId, address, host, service, actionType }));
 });
-export const leaveGate = action.enqueueActions(({ context: { actionId }, enqueue }) => {
+/** A grant under which nothing began is given back. */
+export const leaveGate = action.enqueueActions(({ context, enqueue }) => {
+  const { actionId, granted, startedAt } = context;
+  const isUnused = granted && startedAt === null;
   enqueue.assign({ granted: false });
-  enqueue(toGate({ type: 'gate.left', actionId }));
+  enqueue(toGate({ type: 'gate.left', actionId, ...(isUnused && { unused: true }) }));
 });
 export const tellGateElsewhere = action.enqueueActions(
   ({ context: { actionId, facts }, enqueue }) => {
@@ -61,7 +64,11 @@ export const become = (what: ActionStatus | 'held' | 'as it stands') =>
       description: facts?.description ?? '',
     };
     enqueue(sending(actionAddress(actionId), { type: 'action.became', ...step }));
+    if (status !== 'pending' && !isOver(status))
+      // of pending, `dropApproval` tells
+      for (const telling of toDrift(context, { status, reason })) enqueue(telling);
   });
+const isOver = (status: ActionStatus | 'held'): boolean => status !== 'held' && isSettled(status);
 const heldReason = ({ failure }: ActionContext, verdict: Verdict): string =>
   verdict.kind === 'held' ? verdict.reason : (failure ?? 'its file cannot be moved');
 
@@ -77,6 +84,14 @@ export const settle = action.enqueueActions(({ context, event, enqueue }) => {
 export const noteEscalated = action.assign({ escalated: true });
 
 export const toProposer = (to: string, event: ProposerEvent) => sending(to, event);
+/** Incidents did not ask for it, and what was journaled for them must be derived again as it was. */
+export function toDrift(
+  { origin, actionId }: Pick<ActionContext, 'origin' | 'actionId'>,
+  where: { status: ActionStatus | 'held'; reason: string | null },
+): ReturnType<typeof toProposer>[] {
+  if (origin === null || !isDriftAddress(origin)) return [];
+  return [toProposer(origin, { type: 'action.moved', actionId, ...where })];
+}
 const toGate = (event: GateEvent) => sending(GATE, event);
 export const toPlanner = (event: PlannerEvent) => sending(PLANNER, event);
 /** Who is gone hears nothing, and that is no mistake. */

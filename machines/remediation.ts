@@ -5,6 +5,8 @@
  */
 import type { HomelabEvent } from './homelab-events.ts';
 import type { JsonObject, JsonValue } from './json.ts';
+import { DEFAULT_SUPERVISOR_POLICY } from './supervision.ts';
+import type { SupervisorPolicy } from './supervision.ts';
 
 export const ACTION_STATUSES = [
   'pending',
@@ -79,6 +81,8 @@ export type ProposerEvent =
   /** Another action has this id. */
   | { type: 'proposal.taken'; actionId: string }
   | { type: 'proposal.failed'; actionId: string; reason: string }
+  /** Only a drift is told: its file stands there now, and is not over. `pending`: again. */
+  | { type: 'action.moved'; actionId: string; status: ActionStatus | 'held'; reason: string | null }
   | { type: 'action.settled'; actionId: string; status: ActionStatus; reason: string | null };
 
 /** To `system/action/<id>`. Only the events of its own effects are not listed here. */
@@ -138,8 +142,8 @@ export type GateEvent =
       service: string;
       actionType: string;
     }
-  /** It has ended, or wants to run no more. */
-  | { type: 'gate.left'; actionId: string }
+  /** It has ended, or wants to run no more. `unused`: it did not begin, so that what it was let run counts for no limit. */
+  | { type: 'gate.left'; actionId: string; unused?: boolean }
   /** Another executor runs it: it counts, and was not asked about. */
   | { type: 'gate.elsewhere'; actionId: string; address: string; host: string; service: string }
   /** `policy` null: nobody knows what it is, so nothing runs. */
@@ -171,6 +175,8 @@ export interface Policy {
   blast_radius: { hosts_at_once?: number; actions_at_once?: number; per_host_at_once?: number };
   /** An approval that was not used by then is void. */
   approval_expires: number;
+  /** What the supervisor may do about drifts. */
+  supervisor: SupervisorPolicy;
 }
 
 export interface Window {
@@ -197,4 +203,5 @@ export const DEFAULT_POLICY: Policy = {
   rate_limits: {},
   blast_radius: { per_host_at_once: 1 },
   approval_expires: 3600,
+  supervisor: DEFAULT_SUPERVISOR_POLICY,
 };

@@ -2,7 +2,7 @@
  * What the platform knows of time zones, as the table that the gate is told: its decisions are replayed, and a platform's
  * rules change.
  */
-import type { Policy, ZoneTable } from '../../machines/remediation.ts';
+import type { Policy, Window, ZoneTable } from '../../machines/remediation.ts';
 
 const MINUTE_MS = 60_000;
 const DAY_MS = 24 * 60 * MINUTE_MS;
@@ -12,7 +12,7 @@ const BEHIND_DAYS = 3;
 
 /** Of the zones that the policy names; one that the platform does not know is left out, and then nothing runs by it. */
 export function zonesOf(policy: Policy | null, now: number): ZoneTable {
-  const windows = policy === null ? [] : [...policy.closed_windows, ...policy.open_windows];
+  const windows = policy === null ? [] : windowsOf(policy);
   const names = new Set(windows.map(({ timezone = 'UTC' }) => timezone));
   return Object.fromEntries(
     [...names].flatMap((name) => {
@@ -21,6 +21,12 @@ export function zonesOf(policy: Policy | null, now: number): ZoneTable {
     }),
   );
 }
+
+const windowsOf = ({ closed_windows, open_windows, supervisor }: Policy): Window[] => [
+  ...closed_windows,
+  ...open_windows,
+  ...supervisor.rules.flatMap(({ windows = [] }) => windows),
+];
 
 function offsetsOf(timeZone: string, now: number): ZoneTable[string] | undefined {
   let offsetAt: (at: number) => number;

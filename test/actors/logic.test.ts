@@ -124,11 +124,15 @@ test('each machine version keeps its definition: change one only together with i
       "agent@1": "a19c0c7daa29a810",
       "bridge@1": "75ecfb57e4f47e6a",
       "cell@1": "bc96b12792435561",
+      "drift@1": "438014f94b63458a",
       "gate@1": "22f57129d1b346ce",
       "incident@1": "d30d7f790ceb61bf",
       "lazarus@1": "eb52c6c1fdfea4e8",
       "llm@1": "2c853ee17110667c",
+      "observed-host@1": "fde27288c1d817e9",
+      "observer@1": "769cabf8a0a87982",
       "planner@1": "73fac65dff5653b7",
+      "supervisor@1": "33f67b1606765940",
     }
   `);
 });

@@ -49,6 +49,70 @@ test('given all of it, then it is taken as it stands', () => {
   });
 });
 
+test('given rules of the supervisor, then what they leave out is as in the defaults, key by key', () => {
+  const rules = [{ name: 'r', mode: 'earn', actions: ['container_*', 'disk_cleanup'], after: 5 }];
+  const supervisor = { rules, limits: { hosts_at_once: 2 }, verify_within: 60 };
+  expect(read(JSON.stringify({ supervisor }))).toMatchObject({
+    ok: true,
+    policy: {
+      supervisor: {
+        ...DEFAULT_POLICY.supervisor,
+        rules,
+        limits: {
+          approvals_per_hour: 10,
+          approvals_per_target_per_hour: 3,
+          hosts_at_once: 2,
+          actions_at_once: 1,
+        },
+        verify_within: 60,
+      },
+    },
+  });
+});
+
+it.each([
+  ['{}', '/supervisor/rules/0', /"mode"/],
+  ['{"mode": "auto"}', '/supervisor/rules/0/mode', /recommend, propose, approve, earn/],
+  ['{"mode": "approve"}', '/supervisor/rules/0', /name the actions/],
+  ['{"mode": "earn", "actions": []}', '/supervisor/rules/0/actions', /name the actions/],
+  ['{"mode": "approve", "actions": ["*"]}', '/supervisor/rules/0/actions/0', /no policy may/],
+  [
+    '{"mode": "approve", "actions": ["redeploy", "failover_review"]}',
+    '/supervisor/rules/0/actions/1',
+    /no policy may/,
+  ],
+  ['{"mode": "approve", "actions": ["reboot"]}', '/supervisor/rules/0/actions/0', /fits none/],
+  ['{"mode": "propose", "drifts": ["down"]}', '/supervisor/rules/0/drifts/0', /fits none/],
+  ['{"mode": "propose", "after": 3}', '/supervisor/rules/0/after', /earn/],
+  ['{"mode": "earn", "actions": ["redeploy"], "after": 0}', '/supervisor/rules/0/after', /1 to/],
+  [
+    '{"mode": "propose", "windows": [{"from": "08:00", "to": "09:00"}]}',
+    '/supervisor/rules/0/windows',
+    /never does/,
+  ],
+  [
+    '{"mode": "approve", "actions": ["redeploy"], "windows": [{"from": "08:00", "to": "08:00"}]}',
+    '/supervisor/rules/0/windows/0/to',
+    /24:00/,
+  ],
+])('given the rule %s of the supervisor, then it is refused', (rule, pointer, fix) => {
+  const reading = read(`{"supervisor": {"rules": [${rule}]}}`);
+  if (reading.ok) throw new Error('it was taken');
+  expect(reading.problems[0]).toMatchObject({ pointer, line: 1 });
+  expect(`${reading.problems[0]?.fix} ${reading.problems[0]?.message}`).toMatch(fix);
+});
+
+it.each([
+  ['{"limits": {"approvals_per_hour": 0}}', '/supervisor/limits/approvals_per_hour'],
+  ['{"limits": {"percent_at_once": 101}}', '/supervisor/limits/percent_at_once'],
+  ['{"limits": {"per_hour": 1}}', '/supervisor/limits/per_hour'],
+  ['{"stale_after": 0}', '/supervisor/stale_after'],
+  ['{"rule": []}', '/supervisor/rule'],
+])('given %s for the supervisor, then it is refused', (supervisor, pointer) => {
+  const reading = read(`{"supervisor": ${supervisor}}`);
+  expect(reading).toMatchObject({ ok: false, problems: [{ pointer }] });
+});
+
 it.each([
   ['{"always_human_host": []}', '/always_human_host', /Did you mean "always_human_hosts"/],
   ['{"always_human_hosts": "*"}', '/always_human_hosts', /names/],

@@ -236,7 +236,7 @@ describe('an approval', () => {
     const one = new ActionDriver();
     one.found('pending');
     one.approve();
-    expect(() => one.approve({ by: 'bob' })).toThrow(/does not fit/);
+    expect(() => one.approve({ by: 'bob' })).toThrow(/being approved by alice \(x\)/);
     one.moves();
     expect(() => one.approve({ by: 'bob' })).toThrow(/approved by alice/);
     expect(one.context.approval?.by).toBe('alice (x)');
@@ -246,7 +246,7 @@ describe('an approval', () => {
     const one = new ActionDriver();
     one.found('pending');
     one.tell({ type: 'action.reject', by: 'bob', door: 'x', reason: 'no' });
-    expect(() => one.approve()).toThrow(/does not fit/);
+    expect(() => one.approve()).toThrow(/being rejected by bob: approve does not fit/);
     one.moves();
     expect([one.state, one.context.status]).toEqual(['settled', 'rejected']);
     expect(() => one.approve()).toThrow(/is rejected by bob/);
@@ -380,11 +380,94 @@ describe('an approval', () => {
     }
   });
 
+  test('given the file was edited after it was proposed, then no policy approves what stands there now', () => {
+    const one = new ActionDriver();
+    one.found('pending');
+    const edited = proposal('a', { service: 'db' });
+    one.found('pending', edited);
+    one.approve({ by: 'rule', door: 'policy' });
+    expect(one.context.move?.sha256).toBe(hashOf(proposal('a')));
+    one.moves();
+    expect([one.state, one.context.approval]).toEqual(['pending', null]);
+    expect(one.context.refusal).toMatch(/changed/);
+  });
+
+  test('given it is not in pending/, then no policy approves it, and a person may', () => {
+    const one = new ActionDriver();
+    one.found('approved');
+    expect(() => one.approve({ by: 'rule', door: 'policy' })).toThrow(/not pending/);
+    expect(() => one.approve()).not.toThrow();
+  });
+
   test('given it is moved back to pending/, then it is taken back', () => {
     const one = new ActionDriver().approved();
     const { sent } = one.found('pending');
     expect([one.state, one.context.approval]).toEqual(['pending', null]);
     expect(sentTo({ sent }, GATE)).toEqual(['gate.left']);
+  });
+});
+
+describe('what a drift proposed', () => {
+  const DRIFT = 'system/supervisor/vps/web';
+  const ofDrift = (): ActionDriver => {
+    const one = new ActionDriver();
+    one.tell({ type: 'action.propose', content: proposal('a'), origin: DRIFT });
+    writes(one);
+    return one;
+  };
+  const toldDrift = ({ sent }: { sent: { to: string; event: JsonObject }[] }): unknown[] =>
+    sent
+      .filter(({ to, event }) => to === DRIFT && event['type'] === 'action.moved')
+      .map(({ event }) => event['status']);
+
+  test('given it goes from folder to folder, then the drift hears so; an incident does not', () => {
+    const one = ofDrift();
+    one.approve();
+    expect(toldDrift(one.moves())).toEqual(['approved']);
+    one.tell({ type: 'gate.granted' });
+    one.driver.done('plan', PLAN);
+    expect(toldDrift(one.moves())).toEqual(['running']);
+    const other = proposed();
+    writes(other);
+    other.approve();
+    expect(sentTo(other.moves(), INCIDENT)).toEqual([]);
+  });
+
+  test('given an approval does not come about, or is not used in time, then the drift hears that it is pending', () => {
+    const one = ofDrift();
+    one.approve();
+    expect(toldDrift(one.driver.fails('move', 'no space left'))).toEqual(['pending']);
+    one.approve();
+    one.moves();
+    one.driver.pass(HOUR).done('expiry');
+    expect(toldDrift(one.moves())).toEqual(['pending']);
+  });
+
+  test('given its file cannot be read, and is mended, then the drift hears of both', () => {
+    const one = ofDrift();
+    expect(toldDrift(one.tell({ type: 'action.unreadable', reason: 'x' }))).toEqual(['held']);
+    expect(toldDrift(one.found('pending'))).toEqual(['pending']);
+  });
+
+  test('given the supervisor takes it back, then only from pending/', () => {
+    const cancel = { type: 'action.cancel', by: 'supervisor', door: 'supervisor' } as const;
+    const one = ofDrift();
+    one.approve();
+    one.moves();
+    expect(() => one.tell({ ...cancel, reason: 'x' })).toThrow(/only a person/);
+    expect(one.state).toBe('underway.waiting');
+    const other = ofDrift();
+    other.tell({ ...cancel, reason: 'drift_resolved_auto' });
+    other.moves();
+    expect(other.context).toMatchObject({ status: 'cancelled', by: 'supervisor' });
+  });
+
+  test('given it is over, when it is proposed again, then its name is taken: it would be waited for for ever', () => {
+    const one = ofDrift();
+    one.tell({ type: 'action.reject', by: 'p', door: 'x', reason: null });
+    one.moves();
+    const again = { type: 'action.propose', content: proposal('a'), origin: DRIFT } as const;
+    expect(sentTo(one.tell(again), DRIFT)).toEqual(['proposal.taken']);
   });
 });
 

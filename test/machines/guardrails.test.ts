@@ -7,7 +7,7 @@ import type { JsonValue } from '../../machines/json.ts';
 import { executorType, PROPOSED_ACTIONS, readProposal } from '../../machines/proposal.ts';
 import { DEFAULT_POLICY } from '../../machines/remediation.ts';
 import type { Policy, Proposal } from '../../machines/remediation.ts';
-import { globMatches } from '../../machines/remediation-policy.ts';
+import { globMatches } from '../../machines/globs.ts';
 
 const SUBJECT: Subject = { host: 'piha', service: 'mosquitto', type: 'service_unhealthy' };
 const answer = (more: Partial<Proposal> = {}): Proposal => ({
@@ -136,6 +136,7 @@ const anyPolicy: fc.Arbitrary<Policy> = fc.record({
   rate_limits: fc.constant({}),
   blast_radius: fc.constant({}),
   approval_expires: fc.constant(3600),
+  supervisor: fc.constant(DEFAULT_POLICY.supervisor),
 });
 const anySubject: fc.Arbitrary<Subject> = fc.record({
   host: anyName,

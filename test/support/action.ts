@@ -7,7 +7,7 @@ import { withTransition } from '../../machines/action-file.ts';
 import type { JsonObject } from '../../machines/json.ts';
 import type { ActionEvent, ActionStatus } from '../../machines/remediation.ts';
 import { MachineDriver } from './machine-driver.ts';
-import type { Reaction } from './machine-driver.ts';
+import type { Clock, Reaction } from './machine-driver.ts';
 
 /** As the planner of the source documents writes it. */
 export function proposal(id: string, more: JsonObject = {}): JsonObject {
@@ -60,8 +60,9 @@ export class ActionDriver {
   /** What stands on disk, if anything. */
   disk: { status: ActionStatus; content: JsonObject } | null = null;
 
-  constructor(id = 'a') {
-    this.driver = new MachineDriver(actionMachine, { actionId: id });
+  /** Several may share one clock. */
+  constructor(id = 'a', clock?: Clock) {
+    this.driver = new MachineDriver(actionMachine, { actionId: id }, clock);
   }
 
   get context(): ActionContext {
