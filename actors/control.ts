@@ -9,6 +9,7 @@ import { refuseDeep } from '../machines/input-depth.ts';
 import { isJsonObject } from '../machines/json.ts';
 import type { JsonValue } from '../machines/json.ts';
 import type { MissionNode } from './node.ts';
+import { supervisorDoorIfAny } from './supervisor/supervisor-door.ts';
 import { actionReadingVerbs, actionVerbs } from './verbs/actions.ts';
 import { addingVerbs } from './verbs/additions.ts';
 import { namesIn, schemaProblems } from './schema-check.ts';
@@ -19,12 +20,15 @@ import { injectableVerb, injectVerb } from './verbs/injecting.ts';
 import { healthVerbs } from './verbs/health.ts';
 import { nearNames } from './verbs/ids.ts';
 import { logVerbs } from './verbs/logs.ts';
+import { modelReadingVerbs, modelVerbs } from './verbs/models.ts';
 import { moveVerbs } from './verbs/moves.ts';
 import { planningReadingVerbs, planningVerbs } from './verbs/planning.ts';
+import { policyReadingVerbs, policyVerbs } from './verbs/policy.ts';
 import { readingVerbs } from './verbs/reading.ts';
 import { agentVerbs } from './verbs/agents.ts';
 import { requestVerbs } from './verbs/requests.ts';
 import { revivalReadingVerbs, revivalVerbs } from './verbs/revivals.ts';
+import { supervisingReadingVerbs, supervisingVerbs } from './verbs/supervising.ts';
 import type { CheckedInput, MissionReader, Verb } from './verbs/verb.ts';
 
 export type { MissionReader, Verb } from './verbs/verb.ts';
@@ -44,6 +48,12 @@ export const VERBS: readonly Verb[] = [
   ...healthVerbs,
   ...planningReadingVerbs,
   ...planningVerbs,
+  ...modelReadingVerbs,
+  ...modelVerbs,
+  ...supervisingReadingVerbs,
+  ...supervisingVerbs,
+  ...policyReadingVerbs,
+  ...policyVerbs,
   ...actionReadingVerbs,
   ...actionVerbs,
   injectVerb,
@@ -116,6 +126,7 @@ export function readerOf(node: MissionNode): MissionReader {
         return error.code === 'ACTOR_UNKNOWN' ? undefined : { held: error.message };
       }
     },
+    dependantsOf: (target) => supervisorDoorIfAny(node)?.dependantsOf(target),
     clock: () => node.kernel.system.clock.now(),
   };
 }

@@ -510,6 +510,7 @@ export class MissionNode {
       rollBack: (agent) => rollBackAgent(system, this.#store, agent),
     });
     effects.park('incident', ['diagnose', 'writeEvent']);
+    effects.park('drift', ['tell']);
     effects.park('action', ACTION_EFFECTS, settledRun);
     reportFailures(system, log);
   }

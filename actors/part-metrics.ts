@@ -28,6 +28,8 @@ const COUNTERS: readonly Row[] = [
   ['planner.events', 'lazarus_planner_events_total', 'Events that the planner looked into.'],
   ['planner.benign', 'lazarus_planner_benign_total', 'Events that tell of nothing wrong.'],
   ['planner.refused', 'lazarus_planner_refused_total', 'Events for which there was no room.'],
+  ['observer.events', 'lazarus_observer_events_total', 'Events that the observer took down.'],
+  ['observer.refused', 'lazarus_observer_refused_total', 'Events of hosts too many.'],
 ];
 
 const GAUGES: readonly Row[] = [
@@ -37,6 +39,10 @@ const GAUGES: readonly Row[] = [
   ['planner.incidents', 'lazarus_incidents', 'Services that the planner knows of.'],
   ['planner.diagnosing', 'lazarus_incidents_diagnosing', 'Those a model is asked about.'],
   ['planner.cooling', 'lazarus_incidents_cooling', 'Those that get no other proposal for a while.'],
+  ['observer.hosts', 'lazarus_observer_hosts', 'Hosts that the observer knows of.'],
+  ['observer.files.waiting', 'lazarus_observer_waiting_files', 'Event files not yet read.'],
+  ['supervisor.drifts', 'lazarus_drifts', 'Hosts and services that are not as they should be.'],
+  ['supervisor.not_looked_after', 'lazarus_drifts_beyond', 'Those for which there was no room.'],
   ['inspector.watchers', 'lazarus_inspector_watchers', 'Who watches the actors live.'],
 ];
 
@@ -49,6 +55,7 @@ export function partMetrics(parts: JsonObject): MetricFamily[] {
   return [
     gauge('lazarus_part_up', 'Parts that are not off, by name: 1 up, 0 down.', states(parts)),
     ...actionCounts(parts),
+    ...serviceCounts(parts),
     ...found(COUNTERS, counter),
     ...found(GAUGES, gauge),
   ];
@@ -65,11 +72,22 @@ function states(parts: JsonObject): Sample[] {
 function actionCounts(parts: JsonObject): MetricFamily[] {
   const counts = at(parts, 'actions.counts');
   if (!isJsonObject(counts)) return [];
-  const samples = Object.entries(counts).flatMap(([status, value]) =>
-    typeof value === 'number' ? [{ labels: { status }, value }] : [],
-  );
+  const samples = samplesOf(counts, 'status');
   return [gauge('lazarus_actions', 'Actions by the folder in which their files stand.', samples)];
 }
+
+function serviceCounts(parts: JsonObject): MetricFamily[] {
+  const counts = at(parts, 'supervisor.counts.services');
+  if (!isJsonObject(counts)) return [];
+  const { desired: _sum, ...states } = counts;
+  const samples = samplesOf(states, 'state');
+  return [gauge('lazarus_services', 'Services that are desired, by how they were seen.', samples)];
+}
+
+const samplesOf = (counts: JsonObject, label: string): Sample[] =>
+  Object.entries(counts).flatMap(([name, value]) =>
+    typeof value === 'number' ? [{ labels: { [label]: name }, value }] : [],
+  );
 
 function at(value: JsonValue | undefined, place: string): JsonValue | undefined {
   return place

@@ -5,6 +5,7 @@
  * S1 Everything that reads or writes the folder is opened by `open`, under the lock, and closed before the lock goes.
  * S2 What this node's own actors want done there waits meanwhile (parked effects), neither done nor given up.
  * S3 What is heard meanwhile is the other's to plan: this node's planner does not hear it.
+ * S4 A node that does not look approves nothing: what its supervisor knew is old when it takes over.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { holdRuntime, runtimeOwner } from '../cells/runtime-owner.ts';
@@ -16,6 +17,7 @@ import { asJsonObject } from '../machines/json.ts';
 import { isoFromEpoch } from '../machines/time.ts';
 import type { MissionNode, OpenDoor } from './node.ts';
 import { unsubscribePlanner } from './planner/bridge-subscription.ts';
+import { holdSupervisor } from './supervisor/hold.ts';
 import type { SystemLog } from './system.ts';
 
 export interface HoldingOptions {
@@ -116,6 +118,7 @@ class Holding {
       'another node acts on the runtime folder: this one stands by',
     );
     await unsubscribePlanner(this.#node.kernel.system); // S3
+    await holdSupervisor(this.#node.kernel.system); // S4
     this.#waiting = this.#wait();
   }
 

@@ -36,6 +36,11 @@ export const VARIABLES: Readonly<Partial<Record<ConfigKey, string>>> = {
   redis_url: 'REDIS_URL',
   runtime_path: 'RUNTIME_PATH',
   inventory_path: 'INVENTORY_PATH',
+  observer: 'LAZARUS_OBSERVER',
+  reconcile_interval: 'LAZARUS_RECONCILE_INTERVAL',
+  node_aliases: 'NODE_ALIAS_MAP',
+  agent_events_log: 'AGENT_EVENTS_LOG',
+  supervisor_checkpoint: 'SUPERVISOR_CHECKPOINT',
   executor: 'LAZARUS_EXECUTOR',
   node_name: 'NODE_NAME',
   cooldown: 'COOLDOWN_SECONDS',
@@ -125,12 +130,22 @@ interface TextSetting {
 function textSetting(key: ConfigKey, text: string, origin: Origin & { name: string }): TextSetting {
   if (key === 'http_allowed_hosts')
     return { key, text, value: text.split(',').map((host) => host.trim()), origin };
+  if (key === 'node_aliases') return { key, text, value: jsonOf(text), origin };
   const isNumber = /^-?\d+(\.\d+)?$/.test(text);
   const isTruth = text === 'true' || text === 'false';
   const value = isNumber ? Number(text) : isTruth ? text === 'true' : text;
   if (key === 'node_name') return { key, text, value: text, origin };
   const isPath = PATH_KEYS.includes(key) && text !== 'off';
   return { key, text, value: isPath ? resolve(text) : value, origin };
+}
+
+/** A text that is no JSON stays what it is: the schema says what belongs there. */
+function jsonOf(text: string): JsonValue {
+  try {
+    return JSON.parse(text) as JsonValue;
+  } catch {
+    return text;
+  }
 }
 
 async function checkedTexts(settings: readonly TextSetting[]): Promise<ConfigLayer> {

@@ -24,6 +24,7 @@ export interface ConfigFlags {
   redis?: string;
   runtime?: string | true;
   inventory?: string;
+  observer?: string;
   executor?: string;
   logLevel?: string;
 }
@@ -52,6 +53,7 @@ export function configSource(flags: ConfigFlags): ConfigSource {
       },
     }),
     ...(flags.inventory && { inventory_path: { value: flags.inventory, option: '--inventory' } }),
+    ...(flags.observer && { observer: { value: flags.observer, option: '--observer' } }),
     ...(flags.executor && { executor: { value: flags.executor, option: '--executor' } }),
     ...(flags.logLevel && { log_level: { value: flags.logLevel, option: '--log-level' } }),
   };

@@ -45,6 +45,14 @@ const ENTRIES: Record<string, Entry> = {
     summary: 'Failed agents: what Lazarus does about them, what it asks you.',
     load: () => import('./revivals.ts'),
   },
+  drift: {
+    summary: 'What is not as it should be in the homelab, and what is done about it.',
+    load: () => import('./drift.ts'),
+  },
+  reconcile: {
+    summary: 'Compare what should be with what is, now; --dry-run changes nothing.',
+    load: () => import('./reconcile.ts'),
+  },
   incidents: {
     summary: 'What is wrong in the homelab, and what is done about it.',
     load: () => import('./incidents.ts'),
@@ -52,6 +60,14 @@ const ENTRIES: Record<string, Entry> = {
   cooldowns: {
     summary: 'Services that get no new proposal for a while: list them, end one.',
     load: () => import('./cooldowns.ts'),
+  },
+  models: {
+    summary: 'Language models: which can be asked and why not; ask one again.',
+    load: () => import('./models.ts'),
+  },
+  policy: {
+    summary: 'What may be done without a person: see it, check it, try another on the past.',
+    load: () => import('./policy.ts'),
   },
   actions: {
     summary: 'Actions on the homelab: look at them, approve, reject, cancel.',
@@ -64,6 +80,10 @@ const ENTRIES: Record<string, Entry> = {
   unfreeze: {
     summary: 'End a freeze: approved actions may run again.',
     load: async () => ({ command: (await import('./freeze.ts')).unfreezeCommand }),
+  },
+  'host-agent': {
+    summary: 'On a host that a node reaches by NATS: do there what was approved.',
+    load: () => import('./host-agent.ts'),
   },
   inject: {
     summary: 'Send an event to a mission or an agent; list what may be sent.',
@@ -153,6 +173,7 @@ function misuse(error: CommanderError, argv: readonly string[]): RuntimeError {
     'cooldowns',
     'config',
     'actions',
+    'policy',
   ].includes(words[0] ?? '');
   const depth = isFamily && error.code !== 'commander.unknownCommand' ? 2 : 1;
   const known = words[0] !== undefined && Object.hasOwn(ENTRIES, words[0]);

@@ -15,7 +15,7 @@ export function partsSummary(parts: Parts): string {
 }
 
 export function partsLines(parts: Parts): string[] {
-  const { llm = [], planner = null, actions = null, executor = null } = parts;
+  const { llm = [], planner = null, actions = null, executor = null, supervisor = null } = parts;
   return [
     ...Object.entries(parts).flatMap(([name, part]) => downLine(name, part)),
     ...modelLines(llm),
@@ -25,6 +25,7 @@ export function partsLines(parts: Parts): string[] {
     ...problem('heartbeat', objectIn(planner, 'heartbeat')),
     ...gateLines(actions, executor),
     ...refusedLines(objectIn(actions, 'refused_files')),
+    ...driftLines(supervisor),
     ...countLines(planner, actions),
   ];
 }
@@ -44,7 +45,10 @@ const numberIn = (part: JsonValue, name: string): number => {
 
 function downLine(name: string, part: JsonValue): string[] {
   const reason = textIn(part, 'reason');
-  if (textIn(part, 'state') !== 'down' || reason === '') return [];
+  const state = textIn(part, 'state');
+  if (state === 'standby' && name === 'actions')
+    return [paint('yellow', `  this node stands by: ${brief(reason, 300)}`)];
+  if (state !== 'down' || reason === '') return [];
   return [paint('yellow', `  ${name} is down: ${brief(reason, 200)}`)];
 }
 
@@ -98,6 +102,30 @@ function refusedLines(files: JsonObject | null): string[] {
   ];
 }
 
+/** Nothing while all is as it should be. */
+function driftLines(supervisor: JsonValue): string[] {
+  const summary = textIn(supervisor, 'summary');
+  const drifts = numberIn(supervisor, 'drifts');
+  const services = counted(objectIn(objectIn(supervisor, 'counts'), 'services'), SERVICES_SHOWN);
+  const silent = textIn(supervisor, 'stale_since');
+  const doubt = textIn(supervisor, 'doubt');
+  const autonomy = textIn(supervisor, 'autonomy_problem');
+  const said = [
+    `${drifts} ${drifts === 1 ? 'drift' : 'drifts'}`,
+    ...(services.length === 0 ? [] : [`services: ${services.join(', ')}`]),
+    ...(silent === '' ? [] : [`the observer is silent since ${silent}`]),
+    ...(doubt === '' ? [] : [brief(doubt, 120)]),
+  ];
+  const isWell = drifts === 0 && (summary === 'nominal' || summary === 'unknown');
+  const line = `  homelab ${summary}: ${said.join('; ')}: \`lazarus drift\``;
+  return [
+    ...(summary === '' || isWell ? [] : [paint(summary === 'unstable' ? 'red' : 'yellow', line)]),
+    ...(autonomy === '' ? [] : [paint('red', `  ${brief(autonomy, 200)}`)]),
+  ];
+}
+
+const SERVICES_SHOWN = ['unhealthy', 'missing', 'unknown'];
+
 /** What the planner is at, and how many actions stand where; nothing while there is nothing. */
 function countLines(planner: JsonValue, actions: JsonValue): string[] {
   const incidents = counted(planner, ['diagnosing', 'proposing', 'cooling']);
@@ -107,8 +135,11 @@ function countLines(planner: JsonValue, actions: JsonValue): string[] {
     ...(stands.length === 0 ? [] : [`actions: ${stands.join(', ')}`]),
   ];
   const refused = numberIn(planner, 'refused');
+  const unplanned = numberIn(planner, 'unplanned');
+  const failed = `  ${unplanned} without a proposal, as the last look failed: \`lazarus incidents\``;
   return [
     ...(said.length === 0 ? [] : [paint('dim', `  ${said.join(' · ')}`)]),
+    ...(unplanned === 0 ? [] : [paint('yellow', failed)]),
     ...(refused === 0
       ? []
       : [paint('yellow', `  ${refused} events had no room: there are too many incidents`)]),

@@ -2,12 +2,11 @@
  * `lazarus up`: the runtime, until a signal. The first SIGINT or SIGTERM drains and exits 0, a second one exits at once.
  */
 import type { Command } from 'commander';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { controlSocketPath } from '../bus/control-socket.ts';
 import { openControlDoor } from '../actors/control-door.ts';
 import { openHttpDoor } from '../actors/http-door.ts';
 import type { HttpDoor } from '../actors/http-door.ts';
-import { openModelDoor } from '../actors/model-door.ts';
 import { openNatsDoor } from '../actors/nats-door.ts';
 import { openInspectorDoor } from '../actors/inspector-door.ts';
 import { describeEvent } from '../actors/mission-log.ts';
@@ -18,7 +17,7 @@ import { missionsLayout } from '../cells/layout.ts';
 import { httpAddress, isAskedFor } from '../machines/daemon-config.ts';
 import type { EffectiveConfig } from '../machines/daemon-config.ts';
 import { RuntimeError } from '../machines/errors.ts';
-import { readNodeFile } from './access.ts';
+import { isAlive, readNodeFile } from './access.ts';
 import { act, CONFIG_OPTION, verb } from './command.ts';
 import { configSource, followConfig } from './config-source.ts';
 import { loadForStart, pinoLevel } from './config-source.ts';
@@ -49,6 +48,7 @@ export function command(): Command {
     .option('--nats <place>', 'embedded, off, or the URL of a server (default: embedded)')
     .option('--runtime [dir]', 'folder shared with the homelab (default: off; alone: /opt/homelab)')
     .option('--inventory <dir>', 'what should run where (default: inventory in the runtime folder)')
+    .option('--observer <mode>', 'write down what is observed: auto, on or off (default: auto)')
     .option('--executor <mode>', 'approved actions: on, dry-run or off (default: off)')
     .option('--log-level <level>', `one of ${LEVEL_NAMES} (default: info)`);
   return act<ConfigFlags>(up, async (_args, flags) => {
@@ -136,17 +136,19 @@ async function openDoors(
     }
     doors.push(openInspectorDoor(node, { mode: config.values.inspector, http, log }));
     const { nats, nats_options: natsOptions } = config.values;
+    const modelDoor = nextTurn().then(() => import('../actors/model-door.ts')); // while a server starts
     const bus = await openNatsDoor(node, { nats, options: natsOptions, log });
     doors.push(bus);
     const { redis_url: redisUrl, runtime_path: runtime } = config.values;
     const redis = redisUrl === 'off' ? {} : { redisUrl };
+    const { openModelDoor } = await modelDoor;
     const models = openModelDoor(node, { environment: process.env, log, ...redis });
     doors.push(models);
     if (runtime === 'off') await unsubscribePlanner(node.kernel.system);
     else {
       const { openRemediationDoors } = await import('./remediation-doors.ts'); // most nodes need none of it
       const { router } = models;
-      const options = { config: config.values, router, bus: bus.bus, log };
+      const options = { config: config.values, router, bus: bus.bus, hosts: bus.hosts, log };
       doors.push(...(await openRemediationDoors(node, options)));
     }
     if (redisUrl !== 'off') {
@@ -164,13 +166,7 @@ async function openDoors(
 /** A node that lives says so in node.json; one that is gone left a pid that is nobody's. */
 function isHeldByAnother(missions: Missions): boolean {
   const pid = readNodeFile(missions)?.pid;
-  if (pid === undefined) return false;
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
-  }
+  return pid !== undefined && isAlive(pid);
 }
 
 /** The log of the node is for operators: starts, ends and faults, not each step. */

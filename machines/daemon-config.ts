@@ -46,6 +46,15 @@ export interface DaemonConfig {
   runtime_path: string;
   /** What should run where; null: `inventory` in the runtime folder. */
   inventory_path: string | null;
+  /** Whether we write down what is observed (`world/`); `auto`: unless another program does. */
+  observer: ObserverMode;
+  /** Seconds between two looks at desired and observed, when nothing happens in between. */
+  reconcile_interval: number;
+  /** What else hosts are called in events and observations, to their names in the inventory. */
+  node_aliases: Record<string, string>;
+  /** Where the supervisor's log and checkpoint are; null: `state/` of the runtime folder. */
+  agent_events_log: string | null;
+  supervisor_checkpoint: string | null;
   /** Whether approved actions are carried out, shown only, or left waiting. */
   executor: ExecutorMode;
   /** What this machine is called in events of ours; null: the host's name. */
@@ -62,6 +71,7 @@ export interface DaemonConfig {
   ask_expires: number;
 }
 
+export type ObserverMode = 'auto' | 'on' | 'off';
 export type InspectorMode = 'on' | 'off' | 'network';
 
 /** Absolute paths of files. */
@@ -101,7 +111,13 @@ export interface EffectiveConfig {
 }
 
 /** Settings that name a folder; a relative one is meant from where the command was given. */
-export const PATH_KEYS: readonly ConfigKey[] = ['missions_path', 'runtime_path', 'inventory_path'];
+export const PATH_KEYS: readonly ConfigKey[] = [
+  'missions_path',
+  'runtime_path',
+  'inventory_path',
+  'agent_events_log',
+  'supervisor_checkpoint',
+];
 
 /** Where missions are, unless that folder cannot be had: then in `./var/missions` (cli/missions.ts). */
 export const SYSTEM_MISSIONS = '/var/missions';
@@ -127,6 +143,11 @@ const DEFAULTS: Record<ConfigKey, JsonValue> = {
   redis_url: 'off',
   runtime_path: 'off',
   inventory_path: null,
+  observer: 'auto',
+  reconcile_interval: 60,
+  node_aliases: {},
+  agent_events_log: null,
+  supervisor_checkpoint: null,
   executor: 'off',
   node_name: null,
   cooldown: 300,
@@ -156,6 +177,11 @@ export const NEEDS_RESTART: readonly ConfigKey[] = [
   'redis_url',
   'runtime_path',
   'inventory_path',
+  'observer',
+  'reconcile_interval',
+  'node_aliases',
+  'agent_events_log',
+  'supervisor_checkpoint',
   'executor',
   'node_name',
 ];

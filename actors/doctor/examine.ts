@@ -29,6 +29,7 @@ export async function examineHost(what: Examined): Promise<Check[]> {
     () => undefined, // what is wrong with it is a line of its own
   );
   const { runtime_path: planned = 'off', node_name: nodeName = null } = told ?? {};
+  const { inventory_path: inventory = null, node_aliases: aliases = {} } = told ?? {};
   const runtime = planned === 'off' ? (running.runtime ?? 'off') : planned;
   const nodePid = runningNode(missionsDir);
   return examine([
@@ -42,7 +43,7 @@ export async function examineHost(what: Examined): Promise<Check[]> {
       bridged: running.redis ?? null,
       isRunning: nodePid !== null,
     }),
-    ...homelabProbes({ runtime, nodeName }),
+    ...homelabProbes({ runtime, nodeName, inventory, aliases }),
   ]);
 }
 

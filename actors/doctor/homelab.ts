@@ -1,9 +1,10 @@
 /**
- * What planner and executor need of this host and of the homelab: the runtime folder, its two files, docker and the other
- * hosts, each looked at as the drivers would meet it.
+ * What planner, supervisor and executor need of this host and of the homelab: the runtime folder, its files, docker and the
+ * other hosts, each looked at as the drivers would meet it.
  */
 import { accessSync, constants, statSync } from 'node:fs';
 import { hostname } from 'node:os';
+import { join } from 'node:path';
 import { othersMayWrite } from '../../cells/daemon-config.ts';
 import { readExecutorFile } from '../../cells/executor-file.ts';
 import { readPolicyFile } from '../../cells/policy-file.ts';
@@ -12,6 +13,7 @@ import type { RuntimeLayout } from '../../cells/runtime-layout.ts';
 import { EMPTY_EXECUTOR_CONFIG } from '../../machines/executor-config.ts';
 import type { ExecutorConfig, HostConfig } from '../../machines/executor-config.ts';
 import { RuntimeError } from '../../machines/errors.ts';
+import { supervisionProbes } from './supervision.ts';
 import { sshArgv } from '../executor/reach.ts';
 import { installing, missing, ok, warn } from './check.ts';
 import type { Finding, Probe } from './check.ts';
@@ -22,6 +24,10 @@ export interface Homelab {
   runtime: string;
   /** NODE_NAME; null: it is the host's name. */
   nodeName: string | null;
+  /** Null, or left out: in the runtime folder. */
+  inventory?: string | null;
+  /** What else hosts are called. */
+  aliases?: Readonly<Record<string, string>>;
 }
 
 const group = 'homelab';
@@ -29,7 +35,7 @@ const group = 'homelab';
 const MAX_HOSTS = 20;
 const CONNECT_MS = 5000;
 
-export function homelabProbes({ runtime, nodeName }: Homelab): Probe[] {
+export function homelabProbes({ runtime, nodeName, inventory, aliases }: Homelab): Probe[] {
   if (runtime === 'off')
     return [
       {
@@ -45,6 +51,7 @@ export function homelabProbes({ runtime, nodeName }: Homelab): Probe[] {
     { group, name: 'heartbeat', look: () => lookAtHeartbeat(layout) },
     { group, name: 'policy', look: () => lookAtPolicy(layout) },
     { group, name: 'executor.json', look: () => lookAtExecutor(layout) },
+    ...supervisionProbes(layout, inventory ?? join(layout.root, 'inventory'), aliases ?? {}),
     ...localDockers(config, nodeName ?? hostname()).map((docker) => {
       return { group, name: 'docker', look: () => lookAtDocker(docker) } as const;
     }),

@@ -3,9 +3,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { ACTIONS, idOf } from '../actions/action-index.ts';
 import { actionLine, actionView } from '../actions/action-view.ts';
 import type { ActionLine } from '../actions/action-view.ts';
+import { standingOf } from '../actions/action-waits.ts';
+import type { Standing } from '../actions/action-waits.ts';
 import { requireActionId } from '../actions/action-files.ts';
-import { actionsDoorOf } from '../actions/actions-door.ts';
-import { actionAddress, GATE } from '../../machines/addresses.ts';
+import { expectedEffect } from '../actions/expected-effect.ts';
+import { actionsDoorIfAny, actionsDoorOf } from '../actions/actions-door.ts';
+import { actionAddress, GATE, SUPERVISOR } from '../../machines/addresses.ts';
 import { runInput } from '../../machines/action-inputs.ts';
 import type { ActionContext } from '../../machines/action-context.ts';
 import { conflict, RuntimeError } from '../../machines/errors.ts';
@@ -16,6 +19,7 @@ import { ACTION_STATUSES } from '../../machines/remediation.ts';
 import type { ActionEvent, GateEvent } from '../../machines/remediation.ts';
 import { isoFromEpoch } from '../../machines/time.ts';
 import type { MissionNode } from '../node.ts';
+import type { ActorSystem } from '../system.ts';
 import { nearNames } from './ids.ts';
 import { ACTIONS_LIST, ONE_ACTION } from './outputs.ts';
 import { PAGE_FIELDS, pageOf } from './page.ts';
@@ -54,9 +58,10 @@ export const actionReadingVerbs: ReadingVerb[] = [
 type ListInput = PageInput & { status?: string; host?: string };
 
 function listActions(reader: MissionReader, { status, host, ...page }: ListInput): JsonObject {
+  const standing = standingOf(reader);
   const lines = reader
     .addresses(ACTIONS)
-    .flatMap((address) => lineOf(reader, address))
+    .flatMap((address) => lineOf(reader, address, standing))
     .filter((line) => status === undefined || line.status === status)
     .filter((line) => host === undefined || line.host === host);
   const { items, ...more } = pageOf(lines, ({ action_id: id }) => id, page);
@@ -74,10 +79,10 @@ function listActions(reader: MissionReader, { status, host, ...page }: ListInput
   };
 }
 
-function lineOf(reader: MissionReader, address: string): ActionLine[] {
+function lineOf(reader: MissionReader, address: string, standing: Standing): ActionLine[] {
   const actor = reader.actor(address);
   if (actor === undefined || 'held' in actor) return []; // the status names those that are held
-  return [actionLine(actor.context as ActionContext, actor.state)];
+  return [actionLine(actor.context as ActionContext, actor.state, standing)];
 }
 
 function showAction(reader: MissionReader, id: string): JsonObject {
@@ -88,8 +93,14 @@ function showAction(reader: MissionReader, id: string): JsonObject {
       code: 'ACTOR_HELD',
       hint: `lazarus cell release ${actionAddress(id)}`,
     });
-  const view = actionView(actor.context as ActionContext, actor.state);
-  return { running: reader.clock() !== undefined, ...asJsonObject(view) };
+  const context = actor.context as ActionContext;
+  const view = actionView(context, actor.state, standingOf(reader));
+  const effect = expectedEffect(reader, context);
+  return {
+    running: reader.clock() !== undefined,
+    ...asJsonObject(view),
+    expected_effect: effect && asJsonObject(effect),
+  };
 }
 
 function unknownAction(id: string, known: string[]): RuntimeError {
@@ -247,12 +258,28 @@ async function runAction(
 
 async function tellGate(node: MissionNode, event: GateEvent): Promise<JsonObject> {
   const { system } = node.kernel;
+  const door = actionsDoorIfAny(node);
+  if (event.type === 'gate.freeze' && system.has(SUPERVISOR))
+    await system.send(SUPERVISOR, { type: 'supervisor.frozen', frozen: true }); // first: it approves nothing in between
   if (!system.has(GATE)) await system.spawn(GATE, 'gate', {});
+  if (event.type === 'gate.unfreeze') await door?.keepFreeze(null); // cut off here, it is still frozen
   await system.send(GATE, { ...asJsonObject(event), type: event.type });
   const { frozen, waiting, running } = system.read(GATE).snapshot.context as GateContext;
+  if (event.type === 'gate.freeze') await door?.keepFreeze(frozen);
+  const begun = running.filter(({ address }) => !isBeingPlanned(system, address));
   return {
     frozen: frozen && { ...frozen, at: isoFromEpoch(frozen.at) },
-    waiting: waiting.length,
-    running: running.map(({ actionId }) => actionId),
+    waiting: waiting.length + running.length - begun.length,
+    running: begun.map(({ actionId }) => actionId),
   };
+}
+
+/** It was let run, and nothing of it has begun. */
+function isBeingPlanned(system: ActorSystem, address: string): boolean {
+  try {
+    return system.read(address).snapshot.matches({ underway: 'planning' });
+  } catch (error) {
+    if (error instanceof RuntimeError) return false; // held: nobody knows
+    throw error;
+  }
 }

@@ -171,5 +171,6 @@ export const ONE_ACTION = record({
   by: text,
   approval: objectOrNull,
   run: objectOrNull,
+  expected_effect: objectOrNull,
   story: listOf(text),
 });

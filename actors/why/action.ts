@@ -5,6 +5,7 @@ import { isJsonObject } from '../../machines/json.ts';
 import type { JsonObject, JsonValue } from '../../machines/json.ts';
 import { actionLine } from '../actions/action-view.ts';
 import type { ActionLine } from '../actions/action-view.ts';
+import { standingOf } from '../actions/action-waits.ts';
 import type { WhyReader } from './explanation.ts';
 import { isoOf, NO_FOCUS, sentence } from './explanation.ts';
 import type { Explanation, Fact, Need } from './explanation.ts';
@@ -19,25 +20,35 @@ export function explainAction(
   const actor = reader.actor(address);
   if (actor === undefined || 'held' in actor) return undefined;
   const context = actor.context as ActionContext;
-  const line = actionLine(context, actor.state);
+  const line = actionLine(context, actor.state, standingOf(reader));
+  const isInDoubt =
+    line.state !== 'settled' &&
+    reader
+      .status()
+      .in_doubt.some(({ cell_id: cell, task_id: task }) => cell === 'action' && task === id);
   const addresses = context.origin === null ? [address] : [address, context.origin];
   return {
     kind: 'action',
     id: address,
-    answer: answerOf(context, line),
+    answer: isInDoubt ? doubtAnswer(line) : answerOf(context, line),
     facts: [...proposalFacts(context), ...approvalFacts(context), ...runFacts(context)],
     policies: [],
-    next: waitsOf(reader, actor),
-    needs: needsOf(reader, context, line),
+    next: isInDoubt ? [] : waitsOf(reader, actor),
+    needs: needsOf(context, line, isInDoubt),
     story: context.story,
     focus: { ...NO_FOCUS, addresses, askers: context.origin === null ? [] : [context.origin] },
   };
 }
 
+const doubtAnswer = ({ action_id: id, type, host, service }: ActionLine): string =>
+  sentence(
+    `action ${id} (${type} of ${host}/${service}) is in doubt: it may have run, and nobody knows how it ended`,
+  );
+
 function answerOf({ by, reason }: ActionContext, line: ActionLine): string {
   const { action_id: id, type, host, service, status, waits, state } = line;
   const what = `action ${id} (${type} of ${host}/${service})`;
-  if (waits !== null) return sentence(`${what} is ${status}: ${waits}`);
+  if (waits !== null) return sentence(`${what} is ${status}: ${waits.replace(/^held: /, '')}`);
   const now = state === status || state === 'settled' ? '' : `, ${state}`;
   const why = reason === null ? '' : `: ${reason}`;
   return sentence(`${what} is ${status}${now}${why}`, `(by ${by})`);
@@ -112,8 +123,11 @@ function endOf({ ok, reason, exit_code: code, signal }: NonNullable<ActionContex
   return [ok ? 'well' : 'badly', reason, how].filter((part) => part !== null).join(', ');
 }
 
-function needsOf(reader: WhyReader, { actionId: id }: ActionContext, line: ActionLine): Need[] {
-  const { status, state } = line;
+function needsOf(
+  { actionId: id }: ActionContext,
+  { status }: ActionLine,
+  isInDoubt: boolean,
+): Need[] {
   if (status === 'pending' || status === 'held')
     return [
       { what: 'let it run', command: `lazarus actions approve ${id}` },
@@ -121,10 +135,7 @@ function needsOf(reader: WhyReader, { actionId: id }: ActionContext, line: Actio
     ];
   if (status === 'approved')
     return [{ what: 'take it back', command: `lazarus actions cancel ${id}` }];
-  const isInDoubt = reader
-    .status()
-    .in_doubt.some(({ cell_id: cell, task_id: task }) => cell === 'action' && task === id);
-  if (!isInDoubt || state === 'settled') return [];
-  const what = 'it may have run: look at what it did, then say how it ended';
+  if (!isInDoubt) return [];
+  const what = `look at what it did (state/lazarus/actions/${id}/, and the service), then say how it ended`;
   return [{ what, command: `lazarus doubt done|retry|fail ${id}` }];
 }

@@ -8,6 +8,8 @@ import { explainAction } from './action.ts';
 import { explainAgent, explainRevival } from './agent.ts';
 import { isoOf, NO_FOCUS, sentence } from './explanation.ts';
 import type { Explanation } from './explanation.ts';
+import { explainDrift, explainNoDrift, isDrift, isDriftAddress } from './drift.ts';
+import { explainIncident, isIncident } from './incident.ts';
 import { fullName, resolveSubject } from './subject.ts';
 import type { Subject } from './subject.ts';
 import { explainTask, resumeNeeds } from './task.ts';
@@ -107,12 +109,18 @@ const names = (ids: readonly string[]): string =>
 function explainActor(reader: WhyReader, address: string): Explained {
   const actor = reader.actor(address);
   const held = reader.status().held.find(({ what }) => what === address)?.reason;
+  if (actor === undefined && held === undefined && isDriftAddress(address))
+    return explainNoDrift(address);
   if (actor === undefined && held === undefined)
     throw new RuntimeError(`no actor lives at ${address}`, {
       code: 'ACTOR_UNKNOWN',
       hint: 'Missions, agents and tasks stand in `lazarus status`; revivals are at system/lazarus/<cell_id>/<agent_id>.',
     });
   const reason = held ?? (actor && 'held' in actor ? actor.held : undefined);
+  if (actor && !('held' in actor) && reason === undefined && isIncident(actor))
+    return explainIncident(reader, address, actor);
+  if (actor && !('held' in actor) && reason === undefined && isDrift(actor))
+    return explainDrift(reader, address, actor);
   const isHeld = reason !== undefined;
   const view = actor && !('held' in actor) ? actor : undefined;
   const state = JSON.stringify(view?.state ?? null);

@@ -54,7 +54,17 @@ export interface Focus {
 }
 
 export interface Explanation {
-  kind: 'cell' | 'task' | 'agent' | 'revival' | 'action' | 'actor' | 'effect' | 'record';
+  kind:
+    | 'cell'
+    | 'task'
+    | 'agent'
+    | 'revival'
+    | 'action'
+    | 'incident'
+    | 'drift'
+    | 'actor'
+    | 'effect'
+    | 'record';
   /** In full, so that it can be asked again. */
   id: string;
   cell_id: string | null;

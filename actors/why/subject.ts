@@ -1,12 +1,14 @@
 /** What `lazarus why` was asked about: a bare id serves while it can mean one thing only; else the answer names them. */
 import { isActionId } from '../../machines/action-file.ts';
 import { actionAddress, agentAddress, cellAddress } from '../../machines/addresses.ts';
+import { driftAddress, incidentAddress, SUPERVISOR } from '../../machines/addresses.ts';
 import { lazarusAddress } from '../../machines/addresses.ts';
 import { RuntimeError } from '../../machines/errors.ts';
 import type { LazarusContext } from '../../machines/lazarus-context.ts';
 import { ACTIONS, idOf } from '../actions/action-index.ts';
 import type { CellStatusView, StatusView } from '../status.ts';
 import { nearNames, resolveCell } from '../verbs/ids.ts';
+import { driftCalled, isDriftAddress, withoutLine } from './drift.ts';
 import type { WhyReader } from './explanation.ts';
 
 export type Subject =
@@ -29,16 +31,18 @@ export function resolveSubject(reader: WhyReader, text: string): Subject {
       : { kind: 'effect', address, seq: Number(seq), invoke };
   }
   const view = reader.status();
+  if (isDriftAddress(text)) return { kind: 'actor', address: withoutLine(text) };
   if (/^(cell|system)\//.test(text)) return byAddress(view, text);
   const candidates = [
     ...members(view, text),
     ...revivals(reader, view, text),
     ...actions(reader, text),
+    ...services(reader, text),
   ];
   const [only] = candidates;
   if (only && candidates.length === 1) return only;
   if (candidates.length > 1) throw ambiguous(text, candidates);
-  if (text.includes('/')) return resolvePair(view, text);
+  if (text.includes('/')) return pairOrService(reader, view, text);
   return { kind: 'cell', cellId: cellOrNothing(view, text).cell_id };
 }
 
@@ -97,6 +101,18 @@ function membersOf(cell: CellStatusView, id: string): Subject[] {
   return found;
 }
 
+/** Of a homelab's service that is well there is no actor: where somebody looks after a homelab, it is one of these. */
+function pairOrService(reader: WhyReader, view: StatusView, text: string): Subject {
+  try {
+    return resolvePair(view, text);
+  } catch (error) {
+    const isUnknown = error instanceof RuntimeError && error.code === 'NOT_FOUND';
+    if (!isUnknown || reader.actor(SUPERVISOR) === undefined) throw error;
+    const cut = text.indexOf('/');
+    return { kind: 'actor', address: driftAddress(text.slice(0, cut), text.slice(cut + 1)) };
+  }
+}
+
 /** `<beginning of a cell_id>/<id>`. */
 function resolvePair(view: StatusView, text: string): Subject {
   const cut = text.indexOf('/');
@@ -128,6 +144,17 @@ function revivals(reader: WhyReader, view: StatusView, text: string): Subject[] 
 function actions(reader: WhyReader, text: string): Subject[] {
   const isOne = isActionId(text) && reader.actor(actionAddress(text)) !== undefined;
   return isOne ? [{ kind: 'action', actionId: text }] : [];
+}
+
+/** `<host>/<service>`, as the lists name it; a drift says what the incident is too. */
+function services(reader: WhyReader, text: string): Subject[] {
+  const drift = driftCalled(reader, text);
+  const isAction = actions(reader, text).length > 0; // it has the name of what was recommended
+  if (drift !== undefined && !isAction) return [{ kind: 'actor', address: drift }];
+  const cut = text.indexOf('/');
+  if (cut < 1 || cut === text.length - 1) return [];
+  const address = incidentAddress(text.slice(0, cut), text.slice(cut + 1));
+  return reader.actor(address) === undefined ? [] : [{ kind: 'actor', address }];
 }
 
 function cellOrNothing(view: StatusView, text: string): CellStatusView {
@@ -166,6 +193,6 @@ function unknown(message: string, text: string, known: string[]): RuntimeError {
     hint:
       near.length > 0
         ? `Did you mean ${near.join(', ')}?`
-        : 'It takes a task, an agent, a mission, a revival, the address of an actor, or the key of an effect; `lazarus status` has them.',
+        : 'It takes a task, an agent, a mission, a revival, an action, a service of the homelab (<host>/<service>), the address of an actor, or the key of an effect; `lazarus status` has them.',
   });
 }

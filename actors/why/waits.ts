@@ -22,6 +22,9 @@ const TIMERS: Record<string, string> = {
   'action.deadline': 'it counts as failed unless its service is reported healthy by then',
   'action.retry': 'its result is written into its file, tried again',
   'gate.look': 'the gate looks again who may run',
+  'incident.cooldown': 'its next event is diagnosed (COOLDOWN_SECONDS)',
+  'incident.patience': 'its action is asked again whether its file is written',
+  'incident.announceAgain': 'its event file is written, tried again',
   'cell.deadline': 'the mission runs into its timeout',
 };
 
@@ -40,6 +43,8 @@ const NEXT: Record<string, string> = {
   planRun: 'its driver says how it would be run',
   runAction: 'its run ends',
   awaitHealthy: 'its service is seen healthy',
+  diagnose: 'a model answers, or none does',
+  writeEvent: 'its event file is written',
 };
 
 /** Timers first, the earliest first. */

@@ -1,5 +1,5 @@
 /** A journal record in a few words, and what set it off: for the chain of causes that `lazarus why` prints. */
-import { GATE } from '../../machines/addresses.ts';
+import { GATE, OBSERVER, SUPERVISOR } from '../../machines/addresses.ts';
 import { isJsonObject } from '../../machines/json.ts';
 import type { JsonObject, JsonValue } from '../../machines/json.ts';
 import { describeEvent } from '../mission-log.ts';
@@ -16,6 +16,12 @@ export function whoIs(address: string): string {
   if (kind === 'cell' && second === 'agent') return `agent ${third ?? ''}`;
   if (kind === 'system' && first === 'lazarus') return `lazarus for ${third ?? ''}`;
   if (address === GATE) return 'gate';
+  if (address === SUPERVISOR || address === OBSERVER) return first ?? address;
+  if (kind === 'system' && first === 'supervisor')
+    return `drift ${[second, third]
+      .filter(Boolean)
+      .map((name) => decodeURIComponent(name ?? ''))
+      .join('/')}`;
   if (kind === 'system' && first === 'action') return `action ${decodeURIComponent(second ?? '')}`;
   return address;
 }
@@ -75,6 +81,7 @@ const EFFECTS: Record<string, string> = {
   health: 'its service was seen healthy',
   diagnosis: 'it was diagnosed',
   eventFile: 'its event file was written',
+  telling: 'its log line and event file were written',
 };
 
 /** Messages between actors whose type alone tells a reader little. */
@@ -107,6 +114,22 @@ const MESSAGES: Record<string, string> = {
   'action.settled': 'its action has ended',
   'incident.event': 'something is wrong',
   'incident.recovered': 'it is well again',
+  'action.moved': 'its action is',
+  'supervisor.looked': 'looked at desired and observed',
+  'supervisor.skipped': 'a look found nothing out',
+  'supervisor.configured': 'told of the policy',
+  'supervisor.frozen': 'told of a freeze',
+  'remedy.ready': 'an action waits for the policy',
+  'remedy.approve': 'the policy approves it',
+  'remedy.ended': 'an action is over',
+  'autonomy.revoked': 'what was earned is taken back',
+  'autonomy.cleared': 'what was earned is forgotten',
+  'drift.stands': 'it is not as it should be',
+  'drift.decided': 'the policy says otherwise now',
+  'drift.gone': 'it is as it should be again',
+  'drift.became': 'it says',
+  'drift.moved': 'a drift is',
+  'drift.done': 'a drift is over',
 };
 
 function effectWords(event: { type: string } & JsonObject): string | undefined {
@@ -137,6 +160,8 @@ function detailsOf(event: JsonObject): string {
   const { failure, error, output, assignment } = event;
   if (typeof event['type'] === 'string' && event['type'].startsWith('action.'))
     parts.unshift(...plainPart(event['status']));
+  if (typeof event['type'] === 'string' && /^(drift|remedy)\./.test(event['type']))
+    parts.push(...driftParts(event));
   if (typeof event['type'] === 'string' && event['type'].startsWith('llm.'))
     parts.unshift(...plainPart(event['model']));
   if (isJsonObject(failure)) parts.push(...plainPart(failure['message']));
@@ -146,6 +171,17 @@ function detailsOf(event: JsonObject): string {
   if (isJsonObject(output)) parts.push(outputWords(output));
   const told = parts.filter((part) => part !== '');
   return told.length === 0 ? '' : `: ${told.join(', ')}`;
+}
+
+function driftParts({ what, because, key, status, rule, drift, decision }: JsonObject): string[] {
+  if (isJsonObject(drift)) return plainPart(drift['because']);
+  if (isJsonObject(decision) && what === undefined) return plainPart(decision['because']);
+  return [
+    what,
+    what === undefined ? key : undefined,
+    what === undefined ? status : because,
+    rule,
+  ].flatMap((value) => plainPart(value));
 }
 
 const plainPart = (value: JsonValue | undefined): string[] =>

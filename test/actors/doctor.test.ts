@@ -381,6 +381,31 @@ describe('the homelab', () => {
     expect(await look(at(root), 'heartbeat')).toMatchObject({ state: 'warn' });
   });
 
+  test('given inventory and world, then each is read as a look would read it', async () => {
+    const root = temporaryFolder();
+    expect(await look(at(root), 'inventory')).toMatchObject({ state: 'ok' });
+    expect(await look(at(root), 'world')).toMatchObject({ state: 'ok' });
+    for (const folder of ['inventory/hosts/vps', 'world'])
+      mkdirSync(join(root, folder), { recursive: true });
+    const services = join(root, 'inventory/hosts/vps/services.yaml');
+    writeFileSync(services, 'services: [web, db]\n');
+    const world = join(root, 'world/services.json');
+    writeFileSync(world, '{"vps/web": {"status": "healthy"}}');
+    writeFileSync(join(root, 'world/nodes.json'), '{"vps": {"status": "online"}}');
+    expect((await look(at(root), 'inventory')).detail).toMatch(/1 hosts, 2 services/);
+    expect((await look(at(root), 'world')).detail).toMatch(/1 hosts/);
+    writeFileSync(services, 'services:\n  - name: web\n    monitor: nope\n');
+    expect(await look(at(root), 'inventory')).toMatchObject({
+      state: 'warn',
+      detail: expect.stringMatching(/hosts\/vps\/services.yaml:3 .*monitor/),
+    });
+    writeFileSync(world, '{"vps/web": {"sta');
+    expect(await look(at(root), 'world')).toMatchObject({ state: 'missing', needed: false });
+    writeFileSync(world, '{"vps/web": {"status": "healthy"}}');
+    for (const name of ['services', 'nodes']) utimesSync(join(root, `world/${name}.json`), 1, 1);
+    expect((await look(at(root), 'world')).detail).toMatch(/silent since 1970/);
+  });
+
   test('given a file is in the place of the folder, then that is said', async () => {
     const file = join(temporaryFolder(), 'runtime');
     writeFileSync(file, '');

@@ -196,6 +196,13 @@ test('the parts of a node show the numbers of their status, as they are document
       diagnosing: 1,
       cooling: 2,
     },
+    observer: { state: 'up', events: 7, refused: 0, hosts: 2, files: { waiting: 1 } },
+    supervisor: {
+      state: 'up',
+      drifts: 2,
+      not_looked_after: 0,
+      counts: { services: { desired: 9, healthy: 7, missing: 2 } },
+    },
     actions: { state: 'up', counts: { pending: 3, held: 0 } },
     llm: { state: 'off' },
   };
@@ -206,6 +213,8 @@ test('the parts of a node show the numbers of their status, as they are document
   expect(values.has('lazarus_part_up{part="llm"}')).toBe(false);
   expect(values.get('lazarus_outbox_behind_records')).toBe(4);
   expect(values.get('lazarus_actions{status="pending"}')).toBe(3);
+  expect(values.get('lazarus_services{state="missing"}')).toBe(2);
+  expect(values.has('lazarus_services{state="desired"}')).toBe(false);
   expect(partMetrics({ nats: { state: 'off' } }).map(({ name }) => name)).toEqual([
     'lazarus_part_up',
   ]);

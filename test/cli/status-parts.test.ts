@@ -18,8 +18,11 @@ test('given all is well, then there is a line of names and nothing more', () => 
     planner: { state: 'up', policy: { problem: null } },
     actions: { state: 'up', counts, frozen: null, not_looked_after: 0 },
     executor: { state: 'up', mode: 'on', problem: null },
+    supervisor: { state: 'up', summary: 'nominal', drifts: 0, doubt: null, stale_since: null },
   };
-  expect(partsSummary(parts)).toBe('nats up · llm 1 of 2 · planner up · actions up · executor up');
+  expect(partsSummary(parts)).toBe(
+    'nats up · llm 1 of 2 · planner up · actions up · executor up · supervisor up',
+  );
   expect(linesOf(parts)).toEqual([]);
 });
 
@@ -52,6 +55,33 @@ test.each<[string, Record<string, JsonValue>, RegExp]>([
     'a file is no action',
     { actions: { refused_files: { count: 1, first: ['pending/x.json'] } } },
     /^1 file is no action: pending.x.json; see/,
+  ],
+  [
+    'no model answered',
+    { planner: { unplanned: 2 } },
+    /^2 without a proposal.*lazarus incidents`$/,
+  ],
+  [
+    'something drifts',
+    {
+      supervisor: {
+        state: 'up',
+        summary: 'unstable',
+        drifts: 2,
+        counts: { services: { desired: 9, healthy: 6, missing: 2, unknown: 1 } },
+      },
+    },
+    /^homelab unstable: 2 drifts; services: 2 missing, 1 unknown: `lazarus drift`$/,
+  ],
+  [
+    'the observer is silent',
+    { supervisor: { state: 'up', summary: 'degraded', drifts: 0, stale_since: '2026-01-01' } },
+    /^homelab degraded: 0 drifts; the observer is silent since 2026-01-01: `laz/,
+  ],
+  [
+    'autonomy.json is bad',
+    { supervisor: { state: 'up', summary: 'nominal', drifts: 0, autonomy_problem: 'no JSON' } },
+    /^no JSON$/,
   ],
   ['incidents are too many', { planner: { refused: 3 } }, /^3 events had no room/],
 ])('given %s, then that is said', (_what, parts, line) => {

@@ -1,9 +1,9 @@
 /**
  * `npm run crash`: the crash and fault proof. Prints what was tried and what came of it; exit 1 on any violation, whose
  * folder is then kept. `--short` is for every change: each named fault point once and twenty seconds of random kills, and
- * ten seconds of the chain from an event to an action; the full form tries every visit of every point and kills at random
- * for ten minutes. `--seed N` repeats the random choices, `--only boundaries|random|disk|chain` runs one part, `--seconds N`
- * bounds each but the disk.
+ * ten seconds each of the chain from an event to an action and of the loop from a drift to its end; the full form tries every
+ * visit of every point and kills at random for ten minutes. `--seed N` repeats the random choices, `--only
+ * boundaries|random|disk|chain|loop` runs one part, `--seconds N` bounds each but the disk.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
@@ -13,6 +13,7 @@ import { listPoints, nameOf, spread, tryPoint } from './boundaries.ts';
 import type { BoundaryResult } from './boundaries.ts';
 import { listChain, tryChain } from './chain.ts';
 import { Chance } from './random.ts';
+import { listLoop, tryLoop } from './loop.ts';
 import { killAtRandom } from './random-kills.ts';
 import { fillTheDisk } from './small-disk.ts';
 import { KINDS } from './report.ts';
@@ -29,8 +30,8 @@ const { values } = parseArgs({
 const seed = Number(values.seed ?? Date.now() % 1_000_000);
 const bound = values.seconds === undefined ? undefined : Number(values.seconds) * 1000;
 const root = mkdtempSync(join(tmpdir(), 'lazarus-crash-'));
-/** A life waits a third of its time: for disks, timers and processes. */
-const AT_ONCE = Math.min(8, availableParallelism() + 1);
+/** A life waits a third of its time, for disks, timers and processes, and uses one processor at a time. */
+const AT_ONCE = Math.min(8, 2 * availableParallelism());
 
 type Tried = Pick<Trial, 'folder' | 'violations' | 'recoveries' | 'acknowledged' | 'remove'>;
 
@@ -41,12 +42,34 @@ interface Part {
   skipped?: string;
 }
 
+interface Walk {
+  name: string;
+  /** From where to where. */
+  way: string;
+  list: () => Promise<{ points: string[]; trial: Tried }>;
+  try: (at: string) => Promise<{ trial: Tried; wasKilled: boolean }>;
+}
+
+const CHAIN: Walk = {
+  name: 'chain',
+  way: 'from an event to a verified action',
+  list: listChain,
+  try: tryChain,
+};
+const LOOP: Walk = {
+  name: 'loop',
+  way: 'from a drift that is found to one that is gone',
+  list: listLoop,
+  try: tryLoop,
+};
+
 console.log(`seed ${seed}; ${values.short ? 'short' : 'full'} form; folders in ${root}`);
 const parts: Part[] = [];
 if (wants('boundaries')) parts.push(await boundaries());
 if (wants('random')) parts.push(await randomKills());
 if (wants('disk')) parts.push(await smallDisk());
-if (wants('chain')) parts.push(await chain());
+if (wants('chain')) parts.push(await walked(CHAIN));
+if (wants('loop')) parts.push(await walked(LOOP));
 const violations = report(parts);
 if (violations === 0) rmSync(root, { recursive: true, force: true });
 process.exit(violations === 0 && parts.length > 0 ? 0 : 1);
@@ -101,10 +124,10 @@ async function smallDisk(): Promise<Part> {
   return { name: 'small disk', tried: `node held ${timesHeld} times`, trials: [trial] };
 }
 
-async function chain(): Promise<Part> {
+async function walked({ name, way, list, try: tryPoint }: Walk): Promise<Part> {
+  const { points, trial: clean } = await list();
   const until = performance.now() + (bound ?? (values.short ? 10_000 : Infinity));
-  const { points, trial: clean } = await listChain();
-  done(clean, 'chain');
+  done(clean, name);
   const chance = new Chance(seed + 2);
   const queue = spread(
     points.map((at) => ({ life: 'first', at })),
@@ -114,15 +137,15 @@ async function chain(): Promise<Part> {
   let [taken, kills] = [0, 0];
   const worker = async (): Promise<void> => {
     for (let point = queue[taken++]; point && performance.now() < until; point = queue[taken++]) {
-      const { trial, wasKilled } = await tryChain(point.at);
+      const { trial, wasKilled } = await tryPoint(point.at);
       kills += wasKilled ? 1 : 0;
       trials.push(trial);
-      done(trial, `chain, ${point.at}`);
+      done(trial, `${name}, ${point.at}`);
     }
   };
   await Promise.all(Array.from({ length: AT_ONCE }, worker));
-  const tried = `${kills} kills at ${points.length} visits of ${new Set(queue.map(nameOf)).size} points, from an event to a verified action`;
-  return { name: 'chain', tried, trials };
+  const tried = `${kills} kills at ${points.length} visits of ${new Set(queue.map(nameOf)).size} points, ${way}`;
+  return { name, tried, trials };
 }
 
 /** Says at once what went wrong, and keeps the folder only then. */

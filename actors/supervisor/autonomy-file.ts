@@ -1,0 +1,156 @@
+/**
+ * `state/autonomy.json`: what classes of actions have earned, for people to read, and to take back by editing it. The journal is
+ * the truth; the file is written after it.
+ *
+ * A1 An edit only ever takes away: `"revoked": true` ends what was earned, a line that is removed begins with nothing. More
+ *    successes than are known are not believed, and the file is written as it is.
+ * A2 A file that cannot be understood takes nothing away and is not written over, so that nobody's edit is lost: it is said.
+ * A3 Only lines that we wrote can be missing: an edit is told from a file that was there before us.
+ * A4 A file that is gone takes nothing away: it is written anew. One that cannot be written keeps nothing else from its work.
+ */
+import { basename, dirname } from 'node:path';
+import { toPlainError } from '../../machines/errors.ts';
+import { isJsonObject } from '../../machines/json.ts';
+import type { JsonObject } from '../../machines/json.ts';
+import { isoFromEpoch } from '../../machines/time.ts';
+import type { Earned } from '../../machines/supervision.ts';
+import type { Ledger } from '../../machines/autonomy.ts';
+import { readIfThere } from '../../cells/inside.ts';
+import { stampOf } from '../../cells/whole-file.ts';
+import { writeWhole } from '../../cells/durable.ts';
+
+export interface AutonomyEdit {
+  kind: 'revoked' | 'cleared';
+  class: string;
+}
+
+const MAX_BYTES = 16 * 1024 * 1024;
+
+export class AutonomyFile {
+  readonly #path: string;
+  /** As we wrote it last, or found it when we began. */
+  #text: string | undefined;
+  #ledger: Ledger | undefined;
+  /** What was found, until that is told. */
+  #taken: string | undefined;
+  #seen: string | null = null;
+  /** A2. */
+  #misread: string | null = null;
+  /** A4. */
+  #unwritten: string | null = null;
+
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  get problem(): string | null {
+    return this.#misread ?? this.#unwritten;
+  }
+
+  /** Somebody else changed it since it was looked at. */
+  isNews(): boolean {
+    return this.#stamp() !== this.#seen;
+  }
+
+  /** What people changed since it was written last. */
+  edits(ledger: Ledger): AutonomyEdit[] {
+    this.#taken = undefined;
+    this.#seen = this.#stamp(); // first: what changes from here on is news
+    const text = this.#read();
+    if (text === undefined) {
+      this.#ledger = undefined; // A4
+      return [];
+    }
+    if (text === this.#text) return [];
+    const lines = this.#parse(text);
+    if (lines === undefined) return []; // A2
+    const isOurs = this.#text !== undefined;
+    this.#taken = text;
+    return Object.entries(ledger).flatMap(([name, { revokedBy }]): AutonomyEdit[] => {
+      const line = Object.hasOwn(lines, name) ? lines[name] : undefined;
+      if (line === undefined) return isOurs ? [{ kind: 'cleared', class: name }] : []; // A3
+      const isRevoked = isJsonObject(line) && line['revoked'] === true;
+      return isRevoked && revokedBy === null ? [{ kind: 'revoked', class: name }] : [];
+    });
+  }
+
+  /** When what was changed has been told to whom it concerns. */
+  async write(ledger: Ledger): Promise<void> {
+    if (this.#taken !== undefined) {
+      this.#text = this.#taken;
+      this.#taken = undefined;
+      this.#ledger = undefined; // it is written anew
+    }
+    if (this.#ledger === ledger || this.#misread !== null) return;
+    const text = `${JSON.stringify(shown(ledger), null, 2)}\n`;
+    const before = this.#read();
+    const isEdited = before !== undefined && this.#text !== undefined && before !== this.#text;
+    if (isEdited || this.#misread !== null) return; // it is looked at first
+    try {
+      if (before !== text && (before !== undefined || Object.keys(ledger).length > 0))
+        await writeWhole(this.#path, text, { sync: true, what: 'autonomy-file' });
+      this.#seen = this.#stamp();
+      this.#unwritten = null;
+    } catch (error) {
+      this.#unwritten = `${this.#path} cannot be written: ${String(error)}`;
+      return;
+    }
+    this.#text = text;
+    this.#ledger = ledger;
+  }
+
+  /** Null: it is not there, or cannot be asked for. */
+  #stamp(): string | null {
+    try {
+      return stampOf(this.#path)?.key ?? null;
+    } catch {
+      return null; // the reading says why
+    }
+  }
+
+  /** Undefined: it is gone, or (A2) cannot be read. */
+  #read(): string | undefined {
+    try {
+      const path = this.#path;
+      const bytes = readIfThere(dirname(path), basename(path), { maxBytes: MAX_BYTES });
+      this.#misread = null;
+      return bytes?.toString();
+    } catch (error) {
+      this.#misread = `${this.#path} cannot be read: ${toPlainError(error).message}`;
+      return undefined;
+    }
+  }
+
+  #parse(text: string): JsonObject | undefined {
+    try {
+      const value: unknown = JSON.parse(text);
+      if (isJsonObject(value)) return value;
+      this.#misread = `${this.#path} holds no object`;
+    } catch (error) {
+      this.#misread = `${this.#path} is no JSON: ${String(error)}`;
+    }
+    return undefined;
+  }
+}
+
+const iso = (at: number | null): string | null => (at === null ? null : isoFromEpoch(at));
+
+const shown = (ledger: Ledger): JsonObject =>
+  Object.fromEntries(
+    Object.entries(ledger)
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([name, earned]) => [name, earnedView(earned)]),
+  );
+
+export const earnedView = ({
+  successes,
+  lastSuccessAt,
+  lastFailureAt,
+  revokedBy,
+}: Earned): JsonObject => ({
+  successes,
+  last_success: iso(lastSuccessAt),
+  last_failure: iso(lastFailureAt),
+  revoked: revokedBy !== null,
+  revoked_by: revokedBy,
+});
