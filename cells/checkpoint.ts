@@ -160,7 +160,7 @@ export class CellStore {
     const lines = fresh.map(({ line }) => line);
     const previousEnd = goOn ? state.end : 0;
     const batch = encodeBatch(lines, { lsn: first.lsn, previousEnd });
-    const fd = openInside(root, `${cellPath.journal}/${name}`, 'a');
+    const fd = openInside(root, `${cellPath.journal}/${name}`, 'a', 0o600); // as the shared journal: payloads are nobody else's
     try {
       faultPoint('copy.before-write');
       appendFileSync(fd, batch);

@@ -32,6 +32,8 @@ const LOOK_BACK = 4 * 1024 * 1024;
 /** Ids of this life that are remembered. */
 const REMEMBERED = 10_000;
 const NEWLINE = 0x0a;
+/** Of the end of one file, whoever wrote it. */
+const MOST_READ = 128 * 1024 * 1024;
 /** L4. */
 const { O_APPEND, O_CREAT, O_NOFOLLOW, O_NONBLOCK, O_RDWR } = constants;
 const APPENDING = O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK;
@@ -145,8 +147,9 @@ export async function readLineLog(
   const files = Array.from({ length: older }, (_, i) => `${path}.${older - i}`);
   const read: ReadLines = { lines: [], passedOver: 0 };
   for (const file of [...files, path]) {
-    if ((await sizeOf(file)) === 0) continue;
-    const input = createReadStream(file);
+    const size = await sizeOf(file);
+    if (size === 0) continue;
+    const input = createReadStream(file, { start: Math.max(0, size - MOST_READ) }); // L3
     for await (const text of createInterface({ input, crlfDelay: Infinity })) {
       if (text.trim() === '') continue;
       const line = parse(text);

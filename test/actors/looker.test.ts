@@ -14,18 +14,9 @@ const HOUR_MS = 3_600_000;
 const MINUTE_MS = 60_000;
 const FILES = ['nodes', 'services'];
 
-/** What drifts in a world in which one service is down. Files were written, and the host was heard, so long ago. */
-async function driftsWith({ nodeIsBehindMs = 0, writtenMsAgo = 0, heardMsAgo = 0 }) {
-  const folder = temporaryFolder();
-  const now = Date.now();
-  put(folder, 'inventory/hosts/vps/services.yaml', 'services: [web, db]\n');
-  const heard = { status: 'online', last_seen: (now - heardMsAgo) / 1000 };
-  put(folder, 'world/nodes.json', { vps: heard });
-  put(folder, 'world/services.json', { 'vps/web': { status: 'down' }, 'vps/db': 'up' });
-  const written = (now - writtenMsAgo) / 1000;
-  for (const name of FILES) utimesSync(join(folder, `world/${name}.json`), written, written);
+function lookerOn(folder: string, nodeIsBehindMs = 0): Looker {
   const { log } = recordingLog();
-  const looker = new Looker({
+  return new Looker({
     system: {
       clock: { now: () => ({ at: Date.now() - nodeIsBehindMs, up: 0 }) },
       read: () => {
@@ -40,7 +31,19 @@ async function driftsWith({ nodeIsBehindMs = 0, writtenMsAgo = 0, heardMsAgo = 0
     policy: () => DEFAULT_SUPERVISOR_POLICY,
     openActions: () => [],
   });
-  const result = await looker.rehearse();
+}
+
+/** What drifts in a world in which one service is down. Files were written, and the host was heard, so long ago. */
+async function driftsWith({ nodeIsBehindMs = 0, writtenMsAgo = 0, heardMsAgo = 0 }) {
+  const folder = temporaryFolder();
+  const now = Date.now();
+  put(folder, 'inventory/hosts/vps/services.yaml', 'services: [web, db]\n');
+  const heard = { status: 'online', last_seen: (now - heardMsAgo) / 1000 };
+  put(folder, 'world/nodes.json', { vps: heard });
+  put(folder, 'world/services.json', { 'vps/web': { status: 'down' }, 'vps/db': 'up' });
+  const written = (now - writtenMsAgo) / 1000;
+  for (const name of FILES) utimesSync(join(folder, `world/${name}.json`), written, written);
+  const result = await lookerOn(folder, nodeIsBehindMs).rehearse();
   if (!result.ok) throw new Error(result.reason);
   return result.reconciled.drifts.map(({ drift }) => drift.key);
 }
@@ -71,4 +74,16 @@ test.each<[string, Parameters<typeof driftsWith>[0], string[]]>([
   ['files of a time that has not come', { writtenMsAgo: -HOUR_MS, heardMsAgo: -HOUR_MS }, []],
 ])('given %s', async (_what, times, drifts) => {
   expect(await driftsWith(times)).toEqual(drifts);
+});
+
+test('given a host whose file was never understood, then the whole is not nominal', async () => {
+  const folder = temporaryFolder();
+  put(folder, 'inventory/hosts/vps/services.yaml', 'services: [web]\n');
+  put(folder, 'inventory/hosts/nas/services.yaml', 'services: [5]\n');
+  put(folder, 'world/nodes.json', { vps: 'online' });
+  put(folder, 'world/services.json', { 'vps/web': 'up' });
+  const looker = lookerOn(folder);
+  expect(await looker.rehearse()).toMatchObject({ reconciled: { summary: 'degraded' } });
+  put(folder, 'inventory/hosts/nas/services.yaml', 'monitor: false\n');
+  expect(await looker.rehearse()).toMatchObject({ reconciled: { summary: 'nominal' } });
 });

@@ -575,7 +575,7 @@ describe('the door', () => {
     const at = await startPlanner({
       prepare({ policyFile }) {
         put(dirname(policyFile), 'policy.json', {});
-        chmodSync(policyFile, 0o666);
+        chmodSync(policyFile, 0o664);
       },
     });
     expect(at.status).toMatchObject({ policy: { others_may_write: at.layout.policyFile } });

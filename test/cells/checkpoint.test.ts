@@ -1,7 +1,7 @@
 /** Checkpoints at rest: what is believed, what is said of the rest, and what a cell's own copy keeps over its owners. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
@@ -149,6 +149,8 @@ test("given a cell that comes to a node with lower lsns, then that node's record
   ]);
   sealCopy(folder);
   await store.appendCopy('c', [{ lsn: 3, line: line(3) }]);
+  for (const name of copyFiles(folder))
+    expect(statSync(join(folder, '.lazarus/journal', name)).mode & 0o077).toBe(0); // payloads are the owner's
   sealCopy(folder);
   sealCopy(folder); // nothing new came: nothing to seal
   await store.appendCopy('c', [{ lsn: 2, line: line(4) }]);

@@ -1,7 +1,7 @@
 /** The log of JSON lines that other programs read: whole lines, each once, within bounds. */
 import { execFileSync } from 'node:child_process';
 import { appendFileSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { symlinkSync, writeFileSync } from 'node:fs';
+import { symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -18,6 +18,13 @@ afterEach(() => rmSync(folder, { recursive: true, force: true }));
 const all = { wants: () => true, most: 2000 };
 const ids = async (): Promise<string[]> =>
   (await readLineLog(path, all)).lines.map((line) => String(line['id']));
+
+test('given a file that somebody blew up, then its end is read', async () => {
+  writeFileSync(path, '{"id": "lost"}\n');
+  truncateSync(path, 200 * 1024 * 1024);
+  appendFileSync(path, '\n{"id": "a#1"}\n');
+  expect(await ids()).toEqual(['a#1']);
+});
 
 test('given a link or a pipe in its place, then nothing is written there, and nothing hangs', async () => {
   const outside = join(folder, 'outside');

@@ -1,5 +1,5 @@
 /** What a person writes into the policy file, and what is said when it does not fit. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it, onTestFinished, test } from 'vitest';
@@ -17,6 +17,20 @@ function read(text: string | null): PolicyReading {
 
 test('given no file, then the defaults hold, and no hash is claimed for them', () => {
   expect(read(null)).toEqual({ ok: true, policy: DEFAULT_POLICY, sha256: null });
+});
+
+test('given a file that everybody can write to, then it is refused, with what to do', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'lazarus-policy-'));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const file = join(folder, 'policy.json');
+  writeFileSync(file, '{}');
+  chmodSync(file, 0o666);
+  expect(readPolicyFile(file)).toMatchObject({
+    ok: false,
+    problems: [{ fix: `chmod o-w ${file}` }],
+  });
+  chmodSync(file, 0o664);
+  expect(readPolicyFile(file)).toMatchObject({ ok: true });
 });
 
 test('given a file, then what it leaves out is as in the defaults, key by key', () => {
