@@ -53,7 +53,7 @@ function listLines({ actions, executor, frozen, running }: Listed): string[] {
     one.action_id,
     colour(one.status),
     one.type,
-    `${one.host}/${one.service}`,
+    placeOf(one),
     brief(nowOf(one), 70),
     brief(one.description, 70),
   ]);
@@ -96,7 +96,7 @@ type Shown = ActionView & { running: boolean; expected_effect: ExpectedEffect | 
 function viewLines(view: Shown): string[] {
   const { action_id: id, content, approval, run, story } = view;
   const facts: [string, JsonValue | undefined][] = [
-    ['what', `${view.type} of ${view.host}/${view.service}`],
+    ['what', `${view.type} of ${placeOf(view)}`],
     ['why', view.description],
     ['risk', `${view.risk}${view.requires_human ? ', needs a person' : ''}`],
     ...effectFacts(view.expected_effect),
@@ -137,6 +137,10 @@ function effectFacts(effect: ExpectedEffect | null): [string, JsonValue | undefi
     ['depend on it', whose],
   ];
 }
+
+/** An action about a host has no service. */
+const placeOf = ({ host, service }: Pick<ActionLine, 'host' | 'service'>): string =>
+  service === '' ? host : `${host}/${service}`;
 
 const textOf = (value: JsonValue): string =>
   typeof value === 'string' ? value : JSON.stringify(value);

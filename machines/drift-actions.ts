@@ -23,7 +23,10 @@ const rulingIn = (ruling: Ruling): Ruling => {
 const recommend = (context: DriftContext, { drift: told, recommendation }: Stands, at: number) =>
   say(context, { what: recommendation.event, because: told.because, at });
 
-/** A new episode: nothing of the one before is in hand. */
+/**
+ * A new episode: nothing of the one before is in hand. Who was held and hears late told of that one when this had begun for the
+ * supervisor.
+ */
 const begin = become((context, event, at) => {
   if (event.type !== 'drift.stands') return { context, out: [] };
   const next: DriftContext = {
@@ -36,7 +39,11 @@ const begin = become((context, event, at) => {
     unwritten: null,
     episodes: context.episodes + 1,
   };
-  return recommend(next, event, at);
+  return inTurn(
+    next,
+    (now) => (context.episodes > 0 ? sayStatus(now) : { context: now, out: [] }),
+    (now) => recommend(now, event, at),
+  );
 });
 
 const told = (event: Stands): Pick<DriftContext, 'drift' | 'dependants' | 'ruling'> => ({

@@ -42,12 +42,12 @@ export function explainAction(
 
 const doubtAnswer = ({ action_id: id, type, host, service }: ActionLine): string =>
   sentence(
-    `action ${id} (${type} of ${host}/${service}) is in doubt: it may have run, and nobody knows how it ended`,
+    `action ${id} (${type} of ${service === '' ? host : `${host}/${service}`}) is in doubt: it may have run, and nobody knows how it ended`,
   );
 
 function answerOf({ by, reason }: ActionContext, line: ActionLine): string {
   const { action_id: id, type, host, service, status, waits, state } = line;
-  const what = `action ${id} (${type} of ${host}/${service})`;
+  const what = `action ${id} (${type} of ${service === '' ? host : `${host}/${service}`})`;
   if (waits !== null) return sentence(`${what} is ${status}: ${waits.replace(/^held: /, '')}`);
   const now = state === status || state === 'settled' ? '' : `, ${state}`;
   const why = reason === null ? '' : `: ${reason}`;

@@ -11,7 +11,7 @@
  *    until its drift was gone. What is pending is withdrawn when it is not what is advised any more.
  * V6 What runs at once never exceeds the gate's blast radius at the time of the claim.
  * V7 A look that was skipped changes nothing and says nothing.
- * V8 What grows is bounded.
+ * V8 What grows is bounded. Of a drift that has heard everything the supervisor knows how far it is.
  * V9 A look opens what is said to be ill and nothing else, and closes what is said to be well, or not desired any more.
  */
 import type { ActionContext } from '../../machines/action-context.ts';
@@ -35,6 +35,8 @@ import { mistakeIn } from './simulated-oracle.ts';
 
 /** So long an action may take to be withdrawn, its actor being asked again. */
 const OUTDATED_MS = 300_000;
+/** Said of a drift, there is nothing more to be proposed. */
+const ANSWERED: ReadonlySet<unknown> = new Set(['declined', 'escalated']);
 /** States in which an action was claimed and is not written down as over. */
 const ACTIVE = new Set(['running', 'ran', 'verifying', 'finishing', 'retrying']);
 
@@ -85,7 +87,7 @@ export class Invariants {
   took(actor: Living, event: { type: string }, reaction: Reaction): void {
     this.#touched.add(actor);
     if (actor.address === SUPERVISOR) this.#supervisor(event, reaction);
-    else if (actor.machine === 'drift') this.#drift(actor, reaction);
+    else if (actor.machine === 'drift') this.#drift(actor, event, reaction);
     else if (actor.machine === 'action') this.#action(actor, event, reaction);
   }
 
@@ -96,17 +98,12 @@ export class Invariants {
   }
 
   #supervisor(event: { type: string }, { sent }: Reaction): void {
-    if (event.type === 'drift.moved') {
-      const { key, status } = event as unknown as { key: string; status: string };
-      if (status === 'declined' || status === 'escalated') this.#answered.add(key);
-    }
     if (event.type === 'remedy.ended') {
       const { actionId, outcome } = event as unknown as { actionId: string; outcome: string };
       this.#grants.end(actionId, outcome);
       if (outcome === 'verified') this.counts.verified += 1;
     }
     for (const { to, event: told } of sent) {
-      if (told.type === 'drift.gone') this.#answered.delete(this.#keyOf(to));
       if (told.type === 'remedy.approve') {
         this.counts.granted += 1;
         this.#grants.give(this.#door.supervisor, String(told['actionId']), this.#kernel.clock.at);
@@ -132,8 +129,11 @@ export class Invariants {
     holds(skipped === null, () => `V4 ${mode} is decided after a look that found nothing out`);
   }
 
-  #drift(actor: Living, { sent }: Reaction): void {
+  #drift(actor: Living, { type }: { type: string }, { sent }: Reaction): void {
+    const key = this.#keyOf(actor.address);
+    if (type === 'drift.gone') this.#answered.delete(key);
     for (const { event } of sent) {
+      if (event.type === 'drift.moved' && ANSWERED.has(event['status'])) this.#answered.add(key);
       if (event.type === 'action.cancel') this.counts.cancelled += 1;
       if (event.type === 'drift.became' && event['what'] === 'remedy_escalated')
         this.counts.escalated += 1;
@@ -287,6 +287,15 @@ export class Invariants {
     holds(supervisor?.driver.sent.length === sent, () => 'V7 a skipped look says something');
   }
 
+  /** V8. */
+  #knowsStatus(drift: DriftContext): void {
+    const key = targetKey(drift);
+    const stood = this.#door.supervisor.standing[key];
+    if (stood === undefined || drift.gone !== null || drift.drift === null) return;
+    const isKnown = stood.status === drift.status;
+    holds(isKnown, () => `V8 ${key} is ${drift.status}, and its supervisor has it ${stood.status}`);
+  }
+
   #bounds({ address, machine, driver }: Living): void {
     if (machine === 'drift') {
       const { tellings, story, past, action, asking } = driver.snapshot.context as DriftContext;
@@ -297,6 +306,7 @@ export class Invariants {
         this.#grants.has(action.actionId);
       const isTold = !this.#kernel.hasMail(SUPERVISOR) && !this.#kernel.hasMail(address);
       holds(!isKept || !isTold, () => `V1 ${action?.actionId} is pending, and its grant is kept`);
+      if (isTold) this.#knowsStatus(driver.snapshot.context as DriftContext);
       const isBounded = tellings.length <= 51 && story.length <= 50 && past.length <= 20;
       holds(isBounded, () => `V8 ${address} remembers too much`);
       holds(action === null || asking === null, () => `V5 ${address} has two actions in hand`);
