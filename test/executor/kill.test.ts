@@ -198,14 +198,14 @@ describe('given a command', () => {
     const executor = await host.open();
     const controller = new AbortController();
     const again = runOnce(host, executor, run, { signal: controller.signal });
-    await eventually(() => expect(pids(host)).toHaveLength(2));
+    await eventually(() => expect(pids(host)).toHaveLength(2), { timeoutMs: 40_000 }); // one of them ignores SIGTERM
     expect(pidAlive(first, null)).toBe(false);
     const { pids: marked } = await findMarked([{ LAZARUS_NODE: host.nodeId }]);
     expect(marked).toContain(pids(host)[1]);
     controller.abort(new Error('enough'));
     await expect(again).rejects.toThrow('enough');
     await nobodyLeft(host);
-  });
+  }, 60_000);
 
   test.each([
     [0, { kind: 'done', output: { ok: true } }],
