@@ -380,10 +380,10 @@ describe('timers', () => {
     const f = await open();
     await spawn(f.kernel, A);
     await f.kernel.wakeBusy();
-    await f.kernel.system.send(A, { type: 'sleep', ms: 20 });
+    await f.kernel.system.send(A, { type: 'sleep', ms: 600 });
     await f.kernel.system.send(A, { type: 'cancel' });
     await f.kernel.system.send(A, { type: 'sleep', ms: 100_000 });
-    await new Promise((resolve) => setTimeout(resolve, 60));
+    await new Promise((resolve) => setTimeout(resolve, 800));
     expect(context(f.kernel, A)['done']).toEqual([]);
   });
 
