@@ -13,6 +13,6 @@ export default defineConfig({
     testTimeout: 30_000,
     hookTimeout: 30_000,
     pool: 'forks',
-    maxWorkers: availableParallelism() + 1, // a file waits for processes and disks a third of its time, and more
+    maxWorkers: Math.max(2, availableParallelism()), // one more, and what waits for time waits too long
   },
 });
