@@ -175,7 +175,7 @@ test('a revival stands in the queue exactly as long as its agent’s worker does
         }
       });
     }),
-    { numRuns: 300, seed: 20_261_121 }, // one life in some ten thousand still tells of an attempt before
+    { numRuns: 300, seed: 20_261_121 }, // another one may give too few waits
   );
   expect(waits).toBeGreaterThan(20);
 });
