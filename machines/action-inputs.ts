@@ -1,7 +1,7 @@
 /** What the effects of an action are handed. A driver sees what was approved, and nothing that was not. */
 import type { ActionContext, Move, MoveInput, PlannedRun, Runnable } from './action-context.ts';
 import { approvedPart } from './action-file.ts';
-import { SUPERVISOR } from './addresses.ts';
+import { isDriftAddress } from './addresses.ts';
 
 type In = { context: ActionContext };
 export const writeInput = ({ context: { actionId, content } }: In) => ({
@@ -32,7 +32,7 @@ export const healthInput = ({ context }: In) => ({
 });
 /** A drift proposed it: the observer had said that it is not well, so the first word to the contrary counts. */
 const wasSeenIll = ({ origin }: ActionContext): boolean =>
-  origin?.startsWith(`${SUPERVISOR}/`) === true;
+  origin !== null && isDriftAddress(origin);
 export const escalateInput = ({ context }: In) => {
   const { actionId, facts, reason, startedAt, outcome } = context;
   const { type = '', host = '', service = '', description = '' } = facts ?? {};

@@ -46,9 +46,8 @@ export interface Tightening extends JsonObject {
   because: string;
 }
 
-/** To `system/planner`. */
-export type PlannerEvent =
-  /** From a bridge. */
+/** What a bridge tells whoever subscribed to it. */
+export type HeardEvent =
   | {
       type: 'homelab.event';
       channel: string;
@@ -56,7 +55,11 @@ export type PlannerEvent =
       service: string;
       event: HomelabEvent;
     }
-  | { type: 'homelab.gap'; channel: string; since: number; until: number; reason: string }
+  | { type: 'homelab.gap'; channel: string; since: number; until: number; reason: string };
+
+/** To `system/planner`. */
+export type PlannerEvent =
+  | HeardEvent
   /** An action wants to be told how a service is from now on; `planner.unwatch` ends it. */
   | { type: 'planner.watch'; address: string; host: string; service: string }
   | { type: 'planner.unwatch'; address: string }

@@ -7,8 +7,7 @@
  * `Desired` and `Observed` are read anew from files and stand in no journal; what was found out (drifts, decisions, outcomes)
  * does.
  */
-import type { HomelabEvent } from './homelab-events.ts';
-import type { ProposerEvent, Window, ZoneTable } from './remediation.ts';
+import type { HeardEvent, ProposerEvent, Window, ZoneTable } from './remediation.ts';
 
 /** A service of a host, or (`service` null) the host itself. */
 export interface Target {
@@ -297,17 +296,8 @@ export interface DriftStep {
   because: string;
 }
 
-/** To `system/observer` and `system/observer/<host>`. */
-export type ObserverEvent =
-  /** From a bridge, or from an event file. */
-  | {
-      type: 'homelab.event';
-      channel: string;
-      host: string;
-      service: string;
-      event: HomelabEvent;
-    }
-  | { type: 'homelab.gap'; channel: string; since: number; until: number; reason: string };
+/** To `system/observer` and `system/observer/<host>`: from a bridge, or from an event file. */
+export type ObserverEvent = HeardEvent;
 
 /** `supervisor` in the policy file. Durations are seconds. */
 export interface SupervisorPolicy {

@@ -25,3 +25,6 @@ export function spanEnd(event: object): number {
 export function isoFromEpoch(epochMs: number): string {
   return new Date(epochMs).toISOString();
 }
+
+export const isoOrNull = (epochMs: number | null): string | null =>
+  epochMs === null ? null : isoFromEpoch(epochMs);

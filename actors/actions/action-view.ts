@@ -1,7 +1,7 @@
 /** An action as the verbs show it: from its actor's committed state, so that it serves a node that runs and one that is down. */
 import type { ActionContext } from '../../machines/action-context.ts';
 import type { JsonObject, JsonValue } from '../../machines/json.ts';
-import { isoFromEpoch } from '../../machines/time.ts';
+import { isoFromEpoch, isoOrNull } from '../../machines/time.ts';
 import { waitsFor } from './action-index.ts';
 import { waitsWithNames } from './action-waits.ts';
 import type { Standing } from './action-waits.ts';
@@ -43,8 +43,6 @@ export interface ActionView extends ActionLine {
   story: string[];
 }
 
-const iso = (at: number | null): string | null => (at === null ? null : isoFromEpoch(at));
-
 /** `standing`: given, others that it waits for are named. */
 export function actionLine(
   context: ActionContext,
@@ -65,10 +63,10 @@ export function actionLine(
     risk: facts?.risk ?? 'unknown',
     requires_human: facts?.requiresHuman ?? true,
     description: facts?.description ?? '',
-    created_at: iso(facts?.createdAt ?? null),
+    created_at: isoOrNull(facts?.createdAt ?? null),
     reason: context.reason,
     waits: standing ? waitsWithNames({ actionId, host, waits }, standing) : waits,
-    until: iso(gate?.until ?? null),
+    until: isoOrNull(gate?.until ?? null),
   };
 }
 
@@ -90,11 +88,11 @@ export function actionView(
       sha256: approval.sha256,
       at: isoFromEpoch(approval.at),
       expires_at: isoFromEpoch(approval.expiresAt),
-      used_at: iso(approval.usedAt),
+      used_at: isoOrNull(approval.usedAt),
     },
     run: runView(context),
     verification: verification && { ...verification, at: isoFromEpoch(verification.at) },
-    settled_at: iso(context.settledAt),
+    settled_at: isoOrNull(context.settledAt),
     escalated: context.escalated,
     refusal: context.refusal,
     content: context.content,
@@ -105,7 +103,7 @@ export function actionView(
 function runView({ plan, outcome, startedAt }: ActionContext): JsonObject | null {
   if (plan === null) return null;
   const { driver, via, semantics, shown } = plan;
-  const planned = { driver, via, semantics, shown, started_at: iso(startedAt) };
+  const planned = { driver, via, semantics, shown, started_at: isoOrNull(startedAt) };
   return outcome === null ? planned : { ...planned, ...outcome };
 }
 

@@ -6,7 +6,7 @@ import type { ReadPolicy } from '../../cells/policy-file.ts';
 import { asJsonObject } from '../../machines/json.ts';
 import type { JsonObject, JsonValue } from '../../machines/json.ts';
 import type { Policy } from '../../machines/remediation.ts';
-import { isoFromEpoch } from '../../machines/time.ts';
+import { isoFromEpoch, isoOrNull } from '../../machines/time.ts';
 import { compare } from '../../machines/what-if-comparison.ts';
 import type { Compared, Comparison } from '../../machines/what-if-comparison.ts';
 import { replay } from '../../machines/what-if.ts';
@@ -69,17 +69,15 @@ function comparedView({ at, isSame, old: before, new: after, ...named }: Compare
   };
 }
 
-const iso = (at: number | null): string | null => (at === null ? null : isoFromEpoch(at));
-
 const verdictView = ({ kind, action, run, ...verdict }: Verdict): JsonObject => ({
   verdict: kind,
   action,
   requires_human: verdict.requiresHuman,
   rule: verdict.rule,
   because: verdict.because,
-  approved_at: iso(verdict.approvedAt),
-  until: iso(verdict.until),
-  run: run && { at: iso(run.at), waited_for: run.because, until: iso(run.until) },
+  approved_at: isoOrNull(verdict.approvedAt),
+  until: isoOrNull(verdict.until),
+  run: run && { at: isoOrNull(run.at), waited_for: run.because, until: isoOrNull(run.until) },
 });
 
 /** What the answer does not know: an approximation says so. */

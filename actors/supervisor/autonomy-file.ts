@@ -12,7 +12,7 @@ import { basename, dirname } from 'node:path';
 import { toPlainError } from '../../machines/errors.ts';
 import { isJsonObject } from '../../machines/json.ts';
 import type { JsonObject } from '../../machines/json.ts';
-import { isoFromEpoch } from '../../machines/time.ts';
+import { isoOrNull } from '../../machines/time.ts';
 import type { Earned } from '../../machines/supervision.ts';
 import type { Ledger } from '../../machines/autonomy.ts';
 import { readIfThere } from '../../cells/inside.ts';
@@ -133,8 +133,6 @@ export class AutonomyFile {
   }
 }
 
-const iso = (at: number | null): string | null => (at === null ? null : isoFromEpoch(at));
-
 const shown = (ledger: Ledger): JsonObject =>
   Object.fromEntries(
     Object.entries(ledger)
@@ -149,8 +147,8 @@ export const earnedView = ({
   revokedBy,
 }: Earned): JsonObject => ({
   successes,
-  last_success: iso(lastSuccessAt),
-  last_failure: iso(lastFailureAt),
+  last_success: isoOrNull(lastSuccessAt),
+  last_failure: isoOrNull(lastFailureAt),
   revoked: revokedBy !== null,
   revoked_by: revokedBy,
 });

@@ -5,7 +5,7 @@ import type { SupervisorContext } from '../../machines/supervisor-context.ts';
 import type { ActorSystem } from '../system.ts';
 
 /** Undefined: there is none, or it is held. */
-export function contextIn(system: ActorSystem): SupervisorContext | undefined {
+export function contextIn(system: Pick<ActorSystem, 'read'>): SupervisorContext | undefined {
   try {
     return system.read(SUPERVISOR).snapshot.context as SupervisorContext;
   } catch (error) {

@@ -9,8 +9,7 @@
  *    observer counts, runs on as it began, whatever that one does (actors/clock.ts). A machine that slept, or was set right
  *    after its start, has two times, and either is believed.
  */
-import { SUPERVISOR } from '../../machines/addresses.ts';
-import { RuntimeError } from '../../machines/errors.ts';
+import { isDriftAddress, SUPERVISOR } from '../../machines/addresses.ts';
 import { asJsonObject, jsonEqual } from '../../machines/json.ts';
 import { Reconciler } from '../../machines/reconcile.ts';
 import type { Reconciled } from '../../machines/reconcile.ts';
@@ -18,6 +17,7 @@ import { freshSupervisor, standingOf } from '../../machines/supervisor-context.t
 import type { SupervisorContext } from '../../machines/supervisor-context.ts';
 import type { Desired, Look, Standing, SupervisorPolicy } from '../../machines/supervision.ts';
 import type { ActorSystem } from '../system.ts';
+import { contextIn } from './context-in.ts';
 import type { DesiredSource } from './desired-source.ts';
 import type { WorldSource } from './world-source.ts';
 
@@ -80,19 +80,9 @@ export class Looker {
       world,
       reconciler: this.#reconciler,
       policy: policy(),
-      context: this.context() ?? freshSupervisor(),
+      context: contextIn(system) ?? freshSupervisor(),
       openActions,
     });
-  }
-
-  /** Undefined: it is held, or not there yet. */
-  context(): SupervisorContext | undefined {
-    try {
-      return this.#options.system.read(SUPERVISOR).snapshot.context as SupervisorContext;
-    } catch (error) {
-      if (error instanceof RuntimeError) return undefined;
-      throw error;
-    }
   }
 
   /** L2. */
@@ -101,14 +91,14 @@ export class Looker {
     const refreshMs = (policy().stale_after * 1000) / 3;
     const told = this.#told;
     const isKnown = told !== undefined && at - told.at < refreshMs && isSame(told.look, look);
-    if (isKnown && this.context()?.skipped === null) return;
+    if (isKnown && contextIn(this.#options.system)?.skipped === null) return;
     for (const part of partsOf(look))
       await system.send(SUPERVISOR, { type: 'supervisor.looked', ...asJsonObject(part) });
     this.#told = { look: { ...look, opened: [], changed: [], closed: [] }, at };
   }
 
   async #tellSkipped(reason: string): Promise<void> {
-    if (this.context()?.skipped?.reason === reason) return;
+    if (contextIn(this.#options.system)?.skipped?.reason === reason) return;
     await this.#options.system.send(SUPERVISOR, { type: 'supervisor.skipped', reason });
   }
 }
@@ -156,7 +146,7 @@ export async function lookOnce(parts: LookParts): Promise<LookResult> {
 function inHandOf(drifting: ReadonlySet<string>, actions: Iterable<OpenAction>): Look['inHand'] {
   const found: [key: string, id: string][] = [];
   for (const { id, host, service, origin } of actions) {
-    if (origin?.startsWith(`${SUPERVISOR}/`)) continue;
+    if (origin !== null && isDriftAddress(origin)) continue;
     const isOwn = service === '' || service === host; // an event about a host is one of the service that bears its name
     for (const key of new Set([`${host}/${service}`, ...(isOwn ? [host] : [])]))
       if (drifting.has(key)) found.push([key, id]);

@@ -9,15 +9,14 @@
  * S4 Where there is no inventory, and never was, nothing is desired: nobody is told, nothing is written, it is off.
  */
 import { existsSync } from 'node:fs';
-import { GATE, SUPERVISOR } from '../../machines/addresses.ts';
-import { bridgeAddress } from '../../machines/addresses.ts';
+import { bridgeAddress, GATE, SUPERVISOR } from '../../machines/addresses.ts';
 import { RuntimeError, toPlainError } from '../../machines/errors.ts';
 import { asJsonObject } from '../../machines/json.ts';
 import type { JsonObject } from '../../machines/json.ts';
 import { freshSupervisor, whyWaiting } from '../../machines/supervisor-context.ts';
 import type { SupervisorContext } from '../../machines/supervisor-context.ts';
 import type { Target } from '../../machines/supervision.ts';
-import { isoFromEpoch } from '../../machines/time.ts';
+import { isoFromEpoch, isoOrNull } from '../../machines/time.ts';
 import { LineLog } from '../../cells/line-log.ts';
 import type { RuntimeLayout } from '../../cells/runtime-layout.ts';
 import type { ActionIndex } from '../actions/action-index.ts';
@@ -71,6 +70,7 @@ export interface SupervisorDoor extends OpenDoor {
 const COALESCE_MS = 100;
 const AGAIN_MS = 1000;
 const AUTONOMY_POLL_MS = 2000;
+const BRIDGES = bridgeAddress('');
 const WORLD_CHANNEL = 'world_updates';
 const MAX_SHOWN = 20;
 
@@ -344,18 +344,15 @@ class SupervisorWatch {
 
   /** What others say, and what became of actions, may change what is to be done. */
   readonly #committed = ({ address, event }: CommittedRecord): void => {
-    const isWorld = address.startsWith(bridgeAddress('')) && event['channel'] === WORLD_CHANNEL;
-    const isGate =
-      address === GATE && (event.type === 'gate.freeze' || event.type === 'gate.unfreeze');
-    const isAction = event.type === 'action.became';
+    const isFreeze = address === GATE && event.type === 'gate.freeze';
+    if (isFreeze && this.#system.has(SUPERVISOR)) void this.#told.ofFreeze().catch(() => undefined); // S3; the look tries again
+    const isWorld = event['channel'] === WORLD_CHANNEL && address.startsWith(BRIDGES);
+    const isUnfreeze = address === GATE && event.type === 'gate.unfreeze';
     const isOwn = address === SUPERVISOR && OWN_NEWS.has(event.type);
-    if (event.type === 'gate.freeze' && isGate && this.#system.has(SUPERVISOR))
-      void this.#told.ofFreeze().catch(() => undefined); // S3; the look tries again
-    if (isWorld || isGate || isAction || isOwn) this.#lookSoon();
+    const isAction = event.type === 'action.became';
+    if (isWorld || isFreeze || isUnfreeze || isOwn || isAction) this.#lookSoon();
   };
 }
 
 /** After these the files say something else. */
 const OWN_NEWS = new Set(['drift.moved', 'remedy.ended', 'autonomy.revoked', 'autonomy.cleared']);
-
-const isoOrNull = (at: number | null): string | null => (at === null ? null : isoFromEpoch(at));

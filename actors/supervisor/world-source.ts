@@ -13,7 +13,7 @@ import { isTransient } from '../../cells/whole-file.ts';
 import { toPlainError } from '../../machines/errors.ts';
 import type { JsonObject } from '../../machines/json.ts';
 import type { Observed } from '../../machines/supervision.ts';
-import { isoFromEpoch } from '../../machines/time.ts';
+import { isoFromEpoch, isoOrNull } from '../../machines/time.ts';
 import { changedHosts, observeWorld } from '../../machines/world.ts';
 import type { WorldContents } from '../../machines/world.ts';
 import { watchFolders } from './folder-watch.ts';
@@ -191,5 +191,3 @@ const doubtText = (name: WorldFileName, { what, since }: Doubt): string =>
 
 const isSameMap = (a: ReadonlyMap<string, string>, b: ReadonlyMap<string, string>): boolean =>
   a === b || (a.size === b.size && [...a].every(([name, host]) => b.get(name) === host));
-
-const isoOrNull = (at: number | null): string | null => (at === null ? null : isoFromEpoch(at));

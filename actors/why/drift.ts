@@ -26,7 +26,6 @@ const MAX_PAST = 3;
 export const isDrift = ({ machine }: ActorView): boolean => machine.startsWith('drift@');
 
 /** A line of `state/agent-events.log` is called `<address>#<time>.<count>`: it is about that drift. */
-export const isDriftAddress = (address: string): boolean => address.startsWith(DRIFTS);
 export const withoutLine = (text: string): string => text.replace(/#\d+\.\d+$/, '');
 
 export function explainDrift(reader: WhyReader, address: string, actor: ActorView): Explained {

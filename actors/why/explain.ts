@@ -1,5 +1,5 @@
 /** From what was asked about to what committed state says of it. Reading alone: it serves a node that runs and one that is down. */
-import { cellAddress, homeCell } from '../../machines/addresses.ts';
+import { cellAddress, homeCell, isDriftAddress } from '../../machines/addresses.ts';
 import { agentStatus, findTask, findAgent } from '../../machines/cell-context.ts';
 import type { CellContext } from '../../machines/cell-context.ts';
 import { RuntimeError } from '../../machines/errors.ts';
@@ -8,7 +8,7 @@ import { explainAction } from './action.ts';
 import { explainAgent, explainRevival } from './agent.ts';
 import { isoOf, NO_FOCUS, sentence } from './explanation.ts';
 import type { Explanation } from './explanation.ts';
-import { explainDrift, explainNoDrift, isDrift, isDriftAddress } from './drift.ts';
+import { explainDrift, explainNoDrift, isDrift } from './drift.ts';
 import { explainIncident, isIncident } from './incident.ts';
 import { fullName, resolveSubject } from './subject.ts';
 import type { Subject } from './subject.ts';

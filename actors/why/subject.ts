@@ -1,14 +1,19 @@
 /** What `lazarus why` was asked about: a bare id serves while it can mean one thing only; else the answer names them. */
 import { isActionId } from '../../machines/action-file.ts';
 import { actionAddress, agentAddress, cellAddress } from '../../machines/addresses.ts';
-import { driftAddress, incidentAddress, SUPERVISOR } from '../../machines/addresses.ts';
+import {
+  driftAddress,
+  incidentAddress,
+  isDriftAddress,
+  SUPERVISOR,
+} from '../../machines/addresses.ts';
 import { lazarusAddress } from '../../machines/addresses.ts';
 import { RuntimeError } from '../../machines/errors.ts';
 import type { LazarusContext } from '../../machines/lazarus-context.ts';
 import { ACTIONS, idOf } from '../actions/action-index.ts';
 import type { CellStatusView, StatusView } from '../status.ts';
 import { nearNames, resolveCell } from '../verbs/ids.ts';
-import { driftCalled, isDriftAddress, withoutLine } from './drift.ts';
+import { driftCalled, withoutLine } from './drift.ts';
 import type { WhyReader } from './explanation.ts';
 
 export type Subject =
