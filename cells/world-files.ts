@@ -59,6 +59,10 @@ export function readWorld(folder: string, last: WorldReading = NO_FILES): WorldR
   return reading;
 }
 
+/** One of them by itself; null: there is no such file. Throws as `readWorld` does. */
+export const readWorldFile = (folder: string, name: WorldFileName): WorldFile | null =>
+  readOne(folder, name, null)?.file ?? null;
+
 /** What the four look like: equal keys, and nothing happened to them in between. Throws what stat(2) says. */
 export function worldState(folder: string): { key: string; isSettled: boolean } {
   const stamps = WORLD_FILES.map((name) => stampOf(join(folder, `${name}.json`)));

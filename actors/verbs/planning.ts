@@ -1,6 +1,8 @@
-/** Verbs about the planner's incidents: what is open, what cools down, and how a person ends a cooldown. */
+/** Verbs about incidents: what the planner has open, what the observed world has, what cools down, and how a person ends that. */
+import { readWorldFile } from '../../cells/world-files.ts';
+import { runtimeLayout } from '../../cells/runtime-layout.ts';
 import { incidentAddress, PLANNER } from '../../machines/addresses.ts';
-import { RuntimeError } from '../../machines/errors.ts';
+import { RuntimeError, toPlainError } from '../../machines/errors.ts';
 import { serviceKey } from '../../machines/health-event.ts';
 import { remainingSeconds } from '../../machines/incident-context.ts';
 import type { IncidentContext } from '../../machines/incident-context.ts';
@@ -8,6 +10,7 @@ import { enrolled } from '../../machines/incident-roll.ts';
 import type { JsonObject } from '../../machines/json.ts';
 import type { PlannerContext } from '../../machines/planner-context.ts';
 import { isoFromEpoch } from '../../machines/time.ts';
+import { incidentsIn } from '../../machines/world-incidents.ts';
 import { lifeOf } from '../planner/incident-view.ts';
 import { statusOf } from '../why/incident.ts';
 import { PAGE_FIELDS, pageOf } from './page.ts';
@@ -25,14 +28,15 @@ const SERVICE_FIELDS: JsonObject = {
   },
 };
 const ALL: JsonObject = {
-  all: { type: 'boolean', description: 'also those of services that are well again' },
+  all: { type: 'boolean', description: 'also those that are over' },
 };
 
 export const planningReadingVerbs: ReadingVerb[] = [
   {
     kind: 'reads',
     name: 'incidents.list',
-    summary: 'What is wrong in the homelab, as the planner heard it, with counts.',
+    summary:
+      'What is wrong in the homelab, with counts: as the planner heard it, and (observed) as world/incidents.json has it.',
     remote: true,
     input: inputOf([], [], { ...ALL, ...PAGE_FIELDS }),
     run: listIncidents,
@@ -118,7 +122,28 @@ function listIncidents(reader: MissionReader, { all = false, ...page }: CheckedI
     incidents: shown.map((incident) => incidentView(reader, incident, now)),
     total: found.length,
     ...(next === undefined ? {} : { next }),
+    observed: observedOf(reader, all === true),
   };
+}
+
+/** Most in an answer, the newest. */
+const MAX_OBSERVED = 1000;
+
+/** Null: there is no runtime folder. */
+function observedOf(reader: MissionReader, all: boolean): JsonObject | null {
+  const { runtime_path: path } = reader.config();
+  return typeof path === 'string' && path !== 'off' ? observedIn(path, all) : null;
+}
+
+/** Of the runtime folder: what `world/incidents.json` has, whoever writes it. */
+export function observedIn(runtime: string, all: boolean): JsonObject {
+  try {
+    const file = readWorldFile(runtimeLayout(runtime).world, 'incidents');
+    const found = incidentsIn(file).filter(({ active }) => all || active);
+    return { incidents: found.slice(0, MAX_OBSERVED), total: found.length, problem: null };
+  } catch (error) {
+    return { incidents: [], total: 0, problem: toPlainError(error).message };
+  }
 }
 
 /** The service has not said that it is well, or something is in hand. */
