@@ -49,7 +49,7 @@ function list(): Command {
     const all = flags.all === true;
     const heard = (await read(chooseMissions(flags.missions), 'incidents.list', { all })) as object;
     const result = { ...heard, ...(runtime !== undefined && { observed: await at(runtime, all) }) };
-    show(flags, result as JsonObject, () => linesOf(result as unknown as Listed));
+    show(flags, result, () => linesOf(result as unknown as Listed));
   });
 }
 
