@@ -31,6 +31,7 @@ import {
 import { cellPath, checkpointPaths } from './layout.ts';
 import type { CellsLog } from './log.ts';
 
+const STATE = 'state.json';
 /** Older checkpoints kept beside the newest. */
 const KEPT = 2;
 const MAX_CHECKPOINT_BYTES = 64 << 20;
@@ -119,15 +120,20 @@ export class CellStore {
       throw new RuntimeError(`the folder of ${checkpoint.address} is gone`, { code: 'NOT_FOUND' });
     const paths = checkpointPaths(checkpoint.address);
     mkdirInside(root, paths.folder);
-    const before = parseCheckpoint(read(root, paths.state) ?? EMPTY, checkpoint.address);
-    if (before.ok) keepAs(join(root, paths.state), join(root, paths.older(before.checkpoint.seq)));
+    const names = namesIn(root, paths.folder); // most often it is the first, and there is nothing to read
+    const present = names.includes(STATE) ? read(root, paths.state) : undefined;
+    const before = parseCheckpoint(present ?? EMPTY, checkpoint.address);
+    const kept = olderAmong(names);
+    if (before.ok) {
+      keepAs(join(root, paths.state), join(root, paths.older(before.checkpoint.seq)));
+      kept.push(before.checkpoint.seq);
+    }
     faultPoint('checkpoint.after-keep');
     await writeWholeInside(root, paths.state, encodeCheckpoint(checkpoint), {
       sync: true,
       what: 'checkpoint',
     });
-    for (const seq of olderSeqs(root, paths.folder).slice(KEPT))
-      unlinkInside(root, paths.older(seq));
+    for (const seq of newestFirst(kept).slice(KEPT)) unlinkInside(root, paths.older(seq));
     faultPoint('checkpoint.after-trim');
   }
 
@@ -236,12 +242,19 @@ const read = (root: string, path: string): Buffer | undefined =>
   readIfThere(root, path, { maxBytes: MAX_CHECKPOINT_BYTES });
 
 /** Seqs of the older checkpoints, newest first. */
-function olderSeqs(root: string, folder: string): number[] {
-  return (listInside(root, folder) ?? [])
-    .map(({ name }) => Number(/^state\.([0-9]+)\.json$/.exec(name)?.[1] ?? Number.NaN))
-    .filter((seq) => !Number.isNaN(seq))
-    .toSorted((a, b) => b - a);
-}
+const olderSeqs = (root: string, folder: string): number[] =>
+  newestFirst(olderAmong(namesIn(root, folder)));
+
+const namesIn = (root: string, folder: string): string[] =>
+  (listInside(root, folder) ?? []).map(({ name }) => name);
+
+const olderAmong = (names: readonly string[]): number[] =>
+  names
+    .map((name) => Number(/^state\.([0-9]+)\.json$/.exec(name)?.[1] ?? Number.NaN))
+    .filter((seq) => !Number.isNaN(seq));
+
+const newestFirst = (seqs: readonly number[]): number[] =>
+  [...new Set(seqs)].toSorted((a, b) => b - a);
 
 /** A second name for the present checkpoint; it is whole and synced already. */
 function keepAs(present: string, kept: string): void {

@@ -229,17 +229,27 @@ export function readListed(
 
 /** Makes the folder and its parents; one that is there already is fine. */
 export function mkdirInside(root: string, relPath: string): void {
-  const parts = splitInside(root, relPath);
-  for (let depth = 1; depth <= parts.length; depth += 1) {
-    inFolder(root, parts.slice(0, depth).join('/'), (folder, name) => {
+  makeWithParents(root, splitInside(root, relPath));
+  openFolderInside(root, relPath).close(); // an entry that existed may be a link or a file
+}
+
+/** From below: most often no more than the last is missing. */
+function makeWithParents(root: string, parts: readonly string[]): void {
+  const make = (): void =>
+    inFolder(root, parts.join('/'), (folder, name) => {
       try {
         mkdirSync(join(folder.path, name));
       } catch (error) {
         if (!hasCode(error, 'EEXIST')) throw error;
       }
     });
+  try {
+    make();
+  } catch (error) {
+    if (!hasCode(error, 'ENOENT') || parts.length === 1) throw error;
+    makeWithParents(root, parts.slice(0, -1));
+    make();
   }
-  openFolderInside(root, relPath).close(); // an entry that existed may be a link or a file
 }
 
 /** lstat of an entry, null when it or its folder is absent. Throws PATH_ESCAPES_CELL for a link. */

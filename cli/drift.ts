@@ -5,6 +5,7 @@ import { act, verb } from './command.ts';
 import { chooseMissions } from './missions.ts';
 import { show } from './output.ts';
 import { brief, paint, table } from './terminal.ts';
+import { unknownText } from './unknown-text.ts';
 
 interface DriftRow {
   key: string;
@@ -28,7 +29,11 @@ interface Listed {
   doubt: string | null;
   stale_since: string | null;
   not_looked_after: number;
-  counts: { services?: { desired: number; healthy: number; unknown: number } };
+  counts: {
+    nodes?: { unknown: number };
+    services?: { desired: number; healthy: number; unknown: number };
+  };
+  unknown: string[];
   drifts: DriftRow[];
 }
 
@@ -82,11 +87,14 @@ function nowOf({ because, action_id: action, waits, decision, status }: DriftRow
     : because;
 }
 
-function wellText({ counts: { services } }: Listed): string {
+function wellText({ counts: { nodes, services }, unknown: keys }: Listed): string {
   if (services === undefined || services.desired === 0) return 'Nothing is desired.';
   const { unknown, healthy } = services;
-  if (unknown === 0) return `Nothing drifts: ${healthy} services are well.`;
-  return `Nothing is known to drift; ${unknown} services are unknown, ${healthy} are well.`;
+  const hosts = nodes?.unknown ?? 0;
+  if (unknown + hosts === 0) return `Nothing drifts: ${healthy} services are well.`;
+  const unsaid = unknownText(keys);
+  const counted = `unknown are hosts: ${hosts}, services: ${unknown}`;
+  return `Nothing is known to drift; ${unsaid[0] ?? counted}; ${healthy} services are well.`;
 }
 
 const staleText = (since: string): string =>
@@ -97,11 +105,15 @@ const staleText = (since: string): string =>
 function warningsOf(listed: Listed): string[] {
   const { reason, doubt, stale_since: stale, not_looked_after: beyond } = listed;
   if (listed.never_looked)
-    return [paint('yellow', `Nobody has looked yet: ${reason ?? 'lazarus up --runtime DIR'}`)];
+    return [
+      paint('yellow', `Nobody has looked yet: ${brief(reason ?? 'lazarus up --runtime DIR', 300)}`),
+    ];
   return [
-    ...(reason === null ? [] : [paint('yellow', `The last look found nothing out: ${reason}`)]),
+    ...(reason === null
+      ? []
+      : [paint('yellow', `The last look found nothing out: ${brief(reason, 300)}`)]),
     ...(stale === null ? [] : [paint('yellow', staleText(stale))]),
-    ...(doubt === null ? [] : [paint('yellow', doubt)]),
+    ...(doubt === null ? [] : [paint('yellow', brief(doubt, 300))]),
     ...(beyond > 0 ? [paint('yellow', `${beyond} more are not looked after.`)] : []),
   ];
 }

@@ -10,6 +10,7 @@ import { chooseMissions } from './missions.ts';
 import type { Missions } from './missions.ts';
 import { show } from './output.ts';
 import { brief, paint, table } from './terminal.ts';
+import { unknownText } from './unknown-text.ts';
 
 interface Row {
   key: string;
@@ -23,6 +24,7 @@ interface Looked {
   looked: boolean;
   reason?: string;
   state: string;
+  unknown: string[];
   doubt: string | null;
   opened: Row[];
   changed: Row[];
@@ -79,8 +81,12 @@ function linesOf(looked: Looked): string[] {
     paint('yellow', brief(`${file}:${line} ${problem}. ${fix}`, 200)),
   );
   if (!looked.looked)
-    return [...problems, paint('yellow', `Nothing was found out: ${looked.reason ?? ''}`)];
+    return [
+      ...problems,
+      paint('yellow', `Nothing was found out: ${brief(looked.reason ?? '', 300)}`),
+    ];
   const { state, opened, changed, closed, drifts, doubt, dry_run: isDry } = looked;
+  const unsaid = unknownText(looked.unknown);
   const rows = [
     ...opened.map((row) => ['+', ...cellsOf(row)]),
     ...changed.map((row) => ['~', ...cellsOf(row)]),
@@ -90,8 +96,8 @@ function linesOf(looked: Looked): string[] {
   const sum = `${paint('bold', state)}: ${drifts.length} ${drifts.length === 1 ? 'drift' : 'drifts'}`;
   return [
     ...problems,
-    sum,
-    ...(doubt === null ? [] : [paint('yellow', doubt)]),
+    [sum, ...unsaid].join('; '),
+    ...(doubt === null ? [] : [paint('yellow', brief(doubt, 300))]),
     ...(rows.length === 0
       ? [`${is}.`]
       : [

@@ -2,6 +2,7 @@
 import { isJsonObject } from '../machines/json.ts';
 import type { JsonObject, JsonValue } from '../machines/json.ts';
 import { brief, paint } from './terminal.ts';
+import { unknownText } from './unknown-text.ts';
 
 type Parts = Readonly<Record<string, JsonValue>>;
 
@@ -26,6 +27,7 @@ export function partsLines(parts: Parts): string[] {
     ...gateLines(actions, executor),
     ...refusedLines(objectIn(actions, 'refused_files')),
     ...driftLines(supervisor),
+    ...inventoryLines(supervisor),
     ...countLines(planner, actions),
   ];
 }
@@ -33,6 +35,10 @@ export function partsLines(parts: Parts): string[] {
 const textIn = (part: JsonValue | undefined, name: string): string => {
   const value = isJsonObject(part) ? part[name] : undefined;
   return typeof value === 'string' ? value : '';
+};
+const textsIn = (part: JsonValue, name: string): string[] => {
+  const value = isJsonObject(part) ? part[name] : undefined;
+  return Array.isArray(value) ? value.map(String) : [];
 };
 const objectIn = (part: JsonValue, name: string): JsonObject | null => {
   const value = isJsonObject(part) ? part[name] : undefined;
@@ -113,6 +119,7 @@ function driftLines(supervisor: JsonValue): string[] {
   const said = [
     `${drifts} ${drifts === 1 ? 'drift' : 'drifts'}`,
     ...(services.length === 0 ? [] : [`services: ${services.join(', ')}`]),
+    ...unknownText(textsIn(supervisor, 'unknown')),
     ...(silent === '' ? [] : [`the observer is silent since ${silent}`]),
     ...(doubt === '' ? [] : [brief(doubt, 120)]),
   ];
@@ -122,6 +129,23 @@ function driftLines(supervisor: JsonValue): string[] {
     ...(summary === '' || isWell ? [] : [paint(summary === 'unstable' ? 'red' : 'yellow', line)]),
     ...(autonomy === '' ? [] : [paint('red', `  ${brief(autonomy, 200)}`)]),
   ];
+}
+
+/** What it said before holds meanwhile. */
+function inventoryLines(supervisor: JsonValue): string[] {
+  const inventory = objectIn(supervisor, 'inventory');
+  const whole = textIn(inventory, 'problem');
+  const { problems } = inventory ?? {};
+  const first = Array.isArray(problems) ? problems[0] : undefined;
+  const others = numberIn(inventory, 'problem_count') - 1;
+  const said = [
+    ...(whole === '' ? [] : [whole]),
+    ...(first === undefined
+      ? []
+      : [`${textIn(first, 'file')}:${numberIn(first, 'line')} ${textIn(first, 'problem')}`]),
+    ...(others > 0 ? [`${others} more: \`lazarus reconcile --dry-run\``] : []),
+  ];
+  return said.map((text) => paint('yellow', `  inventory: ${brief(text, 200)}`));
 }
 
 const SERVICES_SHOWN = ['unhealthy', 'missing', 'unknown'];

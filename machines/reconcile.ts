@@ -31,6 +31,7 @@ import type {
 } from './supervision.ts';
 
 export const MAX_DRIFTS = 5000;
+const MAX_UNKNOWN = 20;
 
 /** A drift that stands, and how far it has come; left out: nobody asked. */
 export interface Stands extends Standing {
@@ -47,6 +48,8 @@ export interface Reconciled {
   drifts: Standing[];
   changes: DriftChanges;
   counts: SummaryCounts;
+  /** Keys of hosts and services of which nobody knows how they are, the first ones: hosts, then services, by name. */
+  unknown: string[];
   beyond: number;
   doubt: string | null;
   staleSince: number | null;
@@ -99,6 +102,7 @@ export class Reconciler {
       drifts: [...kept.values()].sort(byKey),
       changes: changesIn(desired, kept, standing),
       counts,
+      unknown: unknownAmong(troubled),
       beyond,
       doubt: doubtIn(found.values(), counts, policy),
       staleSince: isStale ? observed.at : null,
@@ -183,6 +187,19 @@ export class Reconciler {
     this.#advised.set(drift.key, { drift, recommendation });
     return recommendation;
   }
+}
+
+/** What runs on a host of which nothing is known is not named beside it. */
+function unknownAmong(troubled: readonly Known[]): string[] {
+  const hosts: string[] = [];
+  const services: string[] = [];
+  for (const { desired, assessment } of troubled) {
+    if (assessment.node === 'unknown') hosts.push(desired.name);
+    else
+      for (const [name, finding] of assessment.services)
+        if (finding === 'unknown') services.push(`${desired.name}/${name}`);
+  }
+  return [...hosts.sort(), ...services.sort()].slice(0, MAX_UNKNOWN);
 }
 
 function stillHolds(

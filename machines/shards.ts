@@ -24,6 +24,25 @@ export function withEntry<T>(shards: Shards<T>, name: string, value: T): Shards<
   return { size, by: { ...shards.by, [key]: { ...shard, [name]: value } } };
 }
 
+/** Each shard is copied once, however many of its entries change. */
+export function withEntries<T>(
+  { size, by }: Shards<T>,
+  entries: Iterable<readonly [name: string, value: T]>,
+): Shards<T> {
+  const changes = Map.groupBy(entries, ([name]) => shardOf(name));
+  const changed = [...changes].map(([key, some]): [string, Readonly<Record<string, T>>] => [
+    key,
+    { ...by[key], ...Object.fromEntries(some) },
+  ]);
+  const sizes = changed.map(([key, shard]) => sizeOf(shard) - sizeOf(by[key] ?? {}));
+  return {
+    size: sizes.reduce((sum, more) => sum + more, size),
+    by: { ...by, ...Object.fromEntries(changed) },
+  };
+}
+
+const sizeOf = (shard: Readonly<Record<string, unknown>>): number => Object.keys(shard).length;
+
 export function withoutEntry<T>(shards: Shards<T>, name: string): Shards<T> {
   if (inShards(shards, name) === undefined) return shards;
   const key = shardOf(name);
@@ -32,6 +51,12 @@ export function withoutEntry<T>(shards: Shards<T>, name: string): Shards<T> {
   const isEmpty = Object.keys(rest).length === 0;
   return { size: shards.size - 1, by: isEmpty ? others : { ...others, [key]: rest } };
 }
+
+export const namesIn = <T>({ by }: Shards<T>): string[] =>
+  Object.values(by).flatMap((shard) => Object.keys(shard));
+
+export const valuesIn = <T>({ by }: Shards<T>): T[] =>
+  Object.values(by).flatMap((shard) => Object.values(shard));
 
 export function entriesIn<T>({ by }: Shards<T>): [name: string, value: T][] {
   return Object.values(by).flatMap((shard) => Object.entries(shard));

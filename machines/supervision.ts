@@ -222,6 +222,10 @@ export interface Look extends DriftChanges {
   inHand: Record<string, string>;
   /** The observer has been silent for too long: since then, epoch ms; null: it has not. */
   staleSince: number | null;
+  /** It is a further part of the look that was told before. */
+  goesOn?: true;
+  /** Further parts of it follow: nothing is approved before the last. */
+  unfinished?: true;
 }
 
 /**

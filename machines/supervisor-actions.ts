@@ -3,7 +3,6 @@ import { driftAddress } from './addresses.ts';
 import { cleared, revoked } from './autonomy.ts';
 import { endRemedy, queueUp, serve, serveAll } from './supervisor-approvals.ts';
 import * as shards from './shards.ts';
-import { entryOf, withEntry } from './supervisor-context.ts';
 import { noteLook, noteSkipped } from './supervisor-looks.ts';
 import { redecide } from './supervisor-rulings.ts';
 import { become, supervisor } from './supervisor-setup.ts';
@@ -13,7 +12,7 @@ const configure = become((context, event, at) => {
   const { policy, alwaysHuman, zones, policySha256 = null, approvalExpires = null } = event;
   const next = { ...context, policy, alwaysHuman, zones, policySha256, approvalExpires };
   const isOtherTime = policy.verify_within !== context.policy.verify_within;
-  const decided = redecide(next, Object.keys(next.standing), { at, always: isOtherTime });
+  const decided = redecide(next, shards.namesIn(next.standing), { at, always: isOtherTime });
   const served = serve(decided.context, at);
   return { context: served.context, out: [...decided.out, ...served.out] };
 });
@@ -27,9 +26,9 @@ const freeze = become((context, event, at) =>
 const noteMoved = become((context, event) => {
   if (event.type !== 'drift.moved') return { context, out: [] };
   const { key, status, actionId } = event;
-  const stood = entryOf(context.standing, key);
+  const stood = shards.inShards(context.standing, key);
   if (stood === undefined) return { context, out: [] };
-  const standing = withEntry(context.standing, key, { ...stood, status, actionId });
+  const standing = shards.withEntry(context.standing, key, { ...stood, status, actionId });
   const row = context.row.filter((one) => one.key !== key || status === 'proposed'); // a person was quicker
   return { context: { ...context, standing, row }, out: [] };
 });

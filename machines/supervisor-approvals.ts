@@ -1,11 +1,12 @@
 /** The policy's approvals: who waits for one, who gets one, and what is counted when its action is over. */
 import { withFailure, withSuccess } from './autonomy.ts';
 import type { Outgoing } from './outgoing.ts';
+import { inShards } from './shards.ts';
 import { autonomyClass } from './supervision.ts';
 import { entryOf, MAX_APPROVALS, withEntry, withoutEntry } from './supervisor-context.ts';
 import type { Given, InRow, Stood, SupervisorContext } from './supervisor-context.ts';
-import { HOUR_MS, mayApprove, whyNotAny } from './supervisor-policy.ts';
-import type { Openings } from './supervisor-policy.ts';
+import { HOUR_MS, mayApprove, newMoment, whyNotAny } from './supervisor-policy.ts';
+import type { Moment } from './supervisor-policy.ts';
 import { redecide } from './supervisor-rulings.ts';
 import { become, toDrift } from './supervisor-setup.ts';
 import type { Step } from './supervisor-setup.ts';
@@ -14,7 +15,7 @@ import type { Step } from './supervisor-setup.ts';
 export const queueUp = become((context, event, at) => {
   if (event.type !== 'remedy.ready') return { context, out: [] };
   const { key, actionId } = event;
-  const stood = entryOf(context.standing, key);
+  const stood = inShards(context.standing, key);
   const isGiven = entryOf(context.granted, key)?.actionId === actionId;
   if (stood === undefined || isGiven) return { context, out: [] };
   const known = context.row.find((one) => one.key === key);
@@ -69,33 +70,50 @@ export function serve(
   let now: SupervisorContext = { ...before, ...recentOf(before, at) };
   const row: InRow[] = [];
   const out: Outgoing[] = [];
-  const openings: Openings = new Map();
-  let until: number | null = null;
+  const moment = newMoment();
+  let asked: number | null = null;
   let general = whyNotAny(now, at);
   for (const one of before.row) {
-    const stood = entryOf(now.standing, one.key);
+    const stood = inShards(now.standing, one.key);
     if (stood === undefined) continue;
     const answer =
       general ??
       (concerned(one)
-        ? mayApprove(now, { standing: stood, decision: stood.decision }, at, openings)
+        ? mayApprove(now, { standing: stood, decision: stood.decision }, at, moment)
         : null);
     if (answer?.kind === 'granted') {
       now = granted(now, stood, { ...one, at });
       out.push(...approval(now, stood, one));
       general = whyNotAny(now, at);
+      moment.busy = null;
       continue;
     }
     row.push(one);
-    if (answer !== null) until = earlier(until, answer.until);
+    if (answer !== null) asked = earlier(asked, answer.until);
   }
-  const isAll = row.every(concerned) || general !== undefined;
-  const other = isAll ? null : before.lookAt; // those that were not asked wait as they did
-  const lookAt = row.length === 0 ? null : earlier(until, other);
-  return {
-    context: { ...now, row, lookAt: lookAt === null ? null : Math.max(lookAt, at + 1) },
-    out,
-  };
+  const isAll = general !== undefined || row.every(concerned);
+  const waited = isAll ? asked : earlier(asked, before.lookAt); // those that were not asked wait as they did
+  const until = out.length === 0 ? waited : nextTurn(now, row, at, moment);
+  const lookAt = until === null || row.length === 0 ? null : Math.max(until, at + 1);
+  return { context: { ...now, row, lookAt }, out };
+}
+
+/** S2: what they wait for is another thing when somebody was approved, also for those who had been asked before. */
+function nextTurn(
+  context: SupervisorContext,
+  row: readonly InRow[],
+  at: number,
+  moment: Moment,
+): number | null {
+  const general = whyNotAny(context, at);
+  if (general !== undefined) return general.until;
+  return row.reduce<number | null>((until, { key }) => {
+    const stood = inShards(context.standing, key);
+    if (stood === undefined) return until;
+    const { decision } = stood;
+    const answer = mayApprove(context, { standing: stood, decision }, at, moment);
+    return answer.kind === 'refused' ? earlier(until, answer.until) : until;
+  }, null);
 }
 
 /** Those of the last hour. */

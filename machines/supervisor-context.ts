@@ -4,7 +4,7 @@
  */
 import type { Ledger } from './autonomy.ts';
 import type { ZoneTable } from './remediation.ts';
-import { noShards } from './shards.ts';
+import { entriesIn, inShards, noShards } from './shards.ts';
 import type { Shards } from './shards.ts';
 import { DEFAULT_SUPERVISOR_POLICY } from './supervision.ts';
 import type { ClosedReason, DriftStatus, Look, Ruling, Standing } from './supervision.ts';
@@ -47,7 +47,7 @@ export interface SupervisorContext {
   approvalExpires: number | null;
   frozen: boolean;
   /** By the key of the target. */
-  standing: Readonly<Record<string, Stood>>;
+  standing: Shards<Stood>;
   /** Drifts that are over, and whose actors have something in hand yet. */
   leaving: Shards<Target & { reason: ClosedReason; at: number }>;
   /** Whose actions wait for the policy's word, the one that waits for longest first. */
@@ -57,11 +57,13 @@ export interface SupervisorContext {
   /** By the key of the target, those of them that were about it, but for those that lapsed. */
   approvedOf: Readonly<Record<string, readonly number[]>>;
   earned: Ledger;
-  look: (Pick<Look, 'counts' | 'beyond' | 'doubt' | 'staleSince'> & { at: number }) | null;
+  look:
+    | (Pick<Look, 'counts' | 'beyond' | 'doubt' | 'staleSince' | 'unfinished'> & { at: number })
+    | null;
   inHand: Readonly<Record<string, string>>;
   /** Since the last look that found something out. Epoch ms. */
   skipped: { reason: string; since: number; times: number } | null;
-  /** Drifts that were told of and found no room. Of the last look. */
+  /** Drifts that were told of and found no room. Of the last look, all its parts together. */
   refused: number;
   /** Epoch ms at which somebody's time comes; null: nobody waits for a time. */
   lookAt: number | null;
@@ -82,7 +84,7 @@ export const freshSupervisor = (): SupervisorContext => ({
   policySha256: null,
   approvalExpires: null,
   frozen: false,
-  standing: {},
+  standing: noShards(),
   leaving: noShards(),
   row: [],
   granted: {},
@@ -99,11 +101,11 @@ export const freshSupervisor = (): SupervisorContext => ({
 
 /** For the reconciling: what stands, as it was told. */
 export const standingOf = ({ standing }: SupervisorContext): Map<string, Stood> =>
-  new Map(Object.entries(standing));
+  new Map(entriesIn(standing));
 
 /** Why this one's action is not approved by the policy now; null: it does not wait for that. */
 export function whyWaiting(context: SupervisorContext, key: string, at: number): string | null {
-  const stood = entryOf(context.standing, key);
+  const stood = inShards(context.standing, key);
   if (stood === undefined || !context.row.some((one) => one.key === key)) return null;
   const { decision } = stood;
   const answer = whyNotAny(context, at) ?? mayApprove(context, { standing: stood, decision }, at);

@@ -3,7 +3,7 @@ import { asJsonObject, jsonEqual } from './json.ts';
 import type { Outgoing } from './outgoing.ts';
 import { MAX_DRIFTS } from './reconcile.ts';
 import type { Look, Standing } from './supervision.ts';
-import { withEntry, withoutEntry } from './shards.ts';
+import { inShards, namesIn, withEntry, withoutEntry } from './shards.ts';
 import { serve } from './supervisor-approvals.ts';
 import { entryOf, LEAVING_MARGIN } from './supervisor-context.ts';
 import type { SupervisorContext } from './supervisor-context.ts';
@@ -14,16 +14,16 @@ import type { Step } from './supervisor-setup.ts';
 /** S1, S2. */
 export const noteLook = become((context, event, at) => {
   if (event.type !== 'supervisor.looked') return { context, out: [] };
-  const { counts, beyond, doubt, staleSince, inHand } = event;
-  const seen = { counts, beyond, doubt, staleSince, at };
-  const told = { ...context, look: seen, skipped: null, inHand, refused: 0 };
+  const { counts, beyond, doubt, staleSince, inHand, goesOn = false, unfinished } = event;
+  const seen = { counts, beyond, doubt, staleSince, at, ...(unfinished && { unfinished }) };
+  const told = { ...context, look: seen, skipped: null, inHand, ...(!goesOn && { refused: 0 }) };
   const closed = close(told, event, at);
   const opened = open(closed.context, event, at);
   const isOtherDoubt = (doubt === null) !== ((context.look?.doubt ?? null) === null);
   const wasUnseen = context.skipped !== null || isSilent(context.look);
   const keys =
     isOtherDoubt || wasUnseen || isSilent(seen)
-      ? Object.keys(opened.context.standing)
+      ? namesIn(opened.context.standing)
       : changedIn(context.inHand, inHand);
   const decided = redecide(opened.context, keys, { at });
   const served = serve(decided.context, at);
@@ -45,34 +45,30 @@ function changedIn(
 /** What went well again, or is not desired any more. Its actor may have something in hand, and says when it has not. */
 function close(context: SupervisorContext, { closed }: Look, at: number): Step {
   if (closed.length === 0) return { context, out: [] };
-  const standing = new Map(Object.entries(context.standing));
-  let { leaving } = context;
+  let { standing, leaving } = context;
   const out: Outgoing[] = [];
   for (const { key, reason } of closed) {
-    const stood = standing.get(key);
+    const stood = inShards(standing, key);
     if (stood === undefined) continue;
-    standing.delete(key);
+    standing = withoutEntry(standing, key);
     const { host, service } = stood.drift;
     leaving = withEntry(leaving, key, { host, service, reason, at });
     out.push(...toDrift(stood.drift, { type: 'drift.gone', reason }));
   }
   if (out.length === 0) return { context, out };
-  const row = context.row.filter(({ key }) => standing.has(key));
-  const next = { standing: Object.fromEntries(standing), leaving };
-  return { context: { ...context, ...next, row }, out };
+  const row = context.row.filter(({ key }) => inShards(standing, key) !== undefined);
+  return { context: { ...context, standing, leaving, row }, out };
 }
 
 /** S2: what stands already as it is told to is not told again. */
 function open(context: SupervisorContext, { opened, changed }: Look, at: number): Step {
   if (opened.length + changed.length === 0) return { context, out: [] };
-  const standing = new Map(Object.entries(context.standing));
-  let { leaving } = context;
+  let { standing, leaving, refused } = context;
   const out: Outgoing[] = [];
-  let refused = 0;
   for (const told of criticalFirst([...opened, ...changed])) {
     const { drift, recommendation, dependants } = told;
     const { key } = drift;
-    const stood = standing.get(key);
+    const stood = inShards(standing, key);
     if (stood !== undefined && isSame(stood, told)) continue;
     if (stood === undefined && !hasRoom(standing.size, leaving.size)) {
       refused += 1;
@@ -82,13 +78,13 @@ function open(context: SupervisorContext, { opened, changed }: Look, at: number)
     const ruling = rulingOn(context, told, at);
     const { decision, requiresHuman } = ruling;
     const { status, actionId } = stood ?? { status: 'recommended' as const, actionId: null };
-    standing.set(key, { drift, recommendation, since, decision, requiresHuman, status, actionId });
+    const now = { drift, recommendation, since, decision, requiresHuman, status, actionId };
+    standing = withEntry(standing, key, now);
     leaving = withoutEntry(leaving, key);
     const news = { drift, recommendation, ...(dependants && { dependants }) };
     out.push(...toDrift(drift, { type: 'drift.stands', ...news, ...ruling }));
   }
-  const next = { standing: Object.fromEntries(standing), leaving };
-  return { context: { ...context, ...next, refused: context.refused + refused }, out };
+  return { context: { ...context, standing, leaving, refused }, out };
 }
 
 const criticalFirst = (told: readonly Standing[]): Standing[] =>

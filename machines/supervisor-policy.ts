@@ -4,7 +4,7 @@
  *
  * P1 Nobody is approved whom a person has to decide about: a host that is always a person's, a remedy that is none of
  *    ACTING_REMEDIES (P7).
- * P2 What is not known approves nothing: no look, an old one, one that failed, an observer that is silent or doubted, a time zone
+ * P2 What is not known approves nothing: no look, an old one, a part of one, one that failed, an observer that is silent or doubted, a time zone
  *    without a table.
  * P3 What is counted against a limit is counted by whoever asks before the next one is asked about.
  * P4 What comes back again and again is not mended by the same thing once more: after so many approvals on one target within an
@@ -122,6 +122,7 @@ export interface Approving {
     counts: SummaryCounts;
     doubt: string | null;
     staleSince: number | null;
+    unfinished?: true;
   } | null;
   /** Why the last look found nothing out. */
   skipped: { reason: string } | null;
@@ -135,6 +136,8 @@ export interface Approving {
 }
 
 export const HOUR_MS = 3_600_000;
+/** Of those that stand in the way. */
+const MAX_NAMED = 3;
 
 const refused = (reason: string, until: number | null = null): Refusal => ({
   kind: 'refused',
@@ -147,6 +150,7 @@ export function whyNotAny(state: Approving, at: number): Refusal | undefined {
   const { policy, frozen, look, skipped } = state;
   if (frozen) return refused('frozen: nothing is approved by a policy');
   if (look === null) return refused('nobody has looked yet');
+  if (look.unfinished) return refused('only a part of the last look is known yet'); // P2
   if (skipped !== null) return refused(`the last look found nothing out: ${skipped.reason}`);
   if (look.at + policy.stale_after * 1000 < at) return refused('nobody has looked for too long');
   if (look.staleSince !== null)
@@ -164,8 +168,9 @@ function tooOften(
   approvals: readonly number[],
   now: number,
 ): Refusal | undefined {
+  if (most === undefined) return undefined;
   const recent = approvals.filter((at) => at > now - HOUR_MS);
-  if (most === undefined || recent.length < most) return undefined;
+  if (recent.length < most) return undefined;
   const frees = recent.at(-most);
   return refused(`${most} approvals an hour`, frees === undefined ? null : frees + HOUR_MS);
 }
@@ -191,8 +196,9 @@ function tooMany(
   { services }: SummaryCounts,
 ): Refusal | undefined {
   const { actions_at_once: actions, percent_at_once: percent } = limits;
+  if (actions === undefined && percent === undefined) return undefined;
   const open = Object.keys(granted);
-  const whose = open.slice(0, 3).join(', ');
+  const whose = open.slice(0, MAX_NAMED).join(', ');
   if (actions !== undefined && open.length >= actions)
     return refused(`${actions} at once: ${whose} is not over`);
   if (percent === undefined) return undefined;
@@ -200,18 +206,24 @@ function tooMany(
   return open.length >= most ? refused(`${percent}% at once: ${whose} is not over`) : undefined;
 }
 
-/** How windows stand; the same for all that wait in one moment. */
-export type Openings = Map<Window, { isOpen: boolean | undefined; next: number | null }>;
+/** What is the same for all that wait, until the next approval: asked of thousands, it is found out once. */
+export interface Moment {
+  /** How windows stand. */
+  openings: Map<Window, { isOpen: boolean | undefined; next: number | null }>;
+  /** Hosts of what is approved and not over; null: nobody has asked yet. */
+  busy: ReadonlySet<string> | null;
+}
+export const newMoment = (): Moment => ({ openings: new Map(), busy: null });
 
 /** Whether this one may be approved, when nothing stands in the way of all. */
 export function mayApprove(
   state: Approving,
   { standing, decision }: { standing: Standing; decision: Decision },
   at: number,
-  openings: Openings = new Map(),
+  moment: Moment = newMoment(),
 ): Answer {
   const { key, host } = standing.drift;
-  const { inHand, granted, policy, alwaysHuman } = state;
+  const { inHand, granted, alwaysHuman } = state;
   if (decision.mode !== 'approve') return refused(decision.because);
   const human = needsPerson(standing, alwaysHuman); // P1
   if (human !== null) return refused(human);
@@ -219,25 +231,37 @@ export function mayApprove(
   if (Object.hasOwn(granted, key)) return refused('the action before it is not over');
   const wornOut = whyWornOut(state, key, at); // P4
   if (wornOut !== undefined) return wornOut;
-  const hosts = new Set([...Object.values(granted).map((one) => one.host), host]);
+  return (
+    tooManyHosts(state, host, moment) ??
+    outsideOfWindows(state, standing, at, moment) ?? { kind: 'granted' }
+  );
+}
+
+function tooManyHosts(
+  { policy, granted }: Approving,
+  host: string,
+  moment: Moment,
+): Refusal | undefined {
   const { hosts_at_once: most } = policy.limits;
-  if (most !== undefined && hosts.size > most)
-    return refused(`${most} hosts at once: ${[...hosts].filter((one) => one !== host).join(', ')}`);
-  return outsideOfWindows(state, standing, at, openings) ?? { kind: 'granted' };
+  if (most === undefined) return undefined;
+  const busy = (moment.busy ??= new Set(Object.values(granted).map((one) => one.host)));
+  if (busy.size + (busy.has(host) ? 0 : 1) <= most) return undefined;
+  const others = [...busy].filter((one) => one !== host).slice(0, MAX_NAMED);
+  return refused(`${most} hosts at once: ${others.join(', ')}`);
 }
 
 function outsideOfWindows(
   { policy, zones }: Approving,
   standing: Standing,
   at: number,
-  openings: Openings,
+  moment: Moment,
 ): Refusal | undefined {
   const windows = ruleFor(standing, policy)?.rule.windows;
   if (windows === undefined) return undefined;
   const { host, service } = standing.drift;
   const mine = windows
     .filter((window) => concerns(window, { host, service: service ?? '' }))
-    .map((window) => openingOf(window, zones, at, openings));
+    .map((window) => openingOf(window, zones, at, moment));
   if (mine.some(({ isOpen }) => isOpen === true)) return undefined;
   const nexts = mine.flatMap(({ next }) => (next === null ? [] : [next]));
   const isUnknown = nexts.length === 0 && mine.some(({ isOpen }) => isOpen === undefined);
@@ -248,7 +272,7 @@ function outsideOfWindows(
   );
 }
 
-function openingOf(window: Window, zones: ZoneTable, at: number, openings: Openings) {
+function openingOf(window: Window, zones: ZoneTable, at: number, { openings }: Moment) {
   const known = openings.get(window);
   if (known !== undefined) return known;
   const span = spanAt(window, zones, at);

@@ -2,10 +2,11 @@
 import { earnedBy } from './autonomy.ts';
 import { asJsonObject, jsonEqual } from './json.ts';
 import type { Outgoing } from './outgoing.ts';
+import { inShards, withEntries } from './shards.ts';
 import { autonomyClass } from './supervision.ts';
 import type { Ruling, Standing } from './supervision.ts';
 import { entryOf } from './supervisor-context.ts';
-import type { SupervisorContext } from './supervisor-context.ts';
+import type { Stood, SupervisorContext } from './supervisor-context.ts';
 import { decide, whyWornOut } from './supervisor-policy.ts';
 import { sendTo } from './supervisor-setup.ts';
 import type { Step } from './supervisor-setup.ts';
@@ -46,17 +47,17 @@ export function redecide(
   { at, always = false }: { at: number; always?: boolean },
 ): Step {
   const out: Outgoing[] = [];
-  const standing = new Map(Object.entries(context.standing));
+  const changed: [key: string, stood: Stood][] = [];
   for (const key of keys) {
-    const stood = standing.get(key);
+    const stood = inShards(context.standing, key);
     if (stood === undefined) continue;
     const ruling = rulingOn(context, stood, at);
     const { decision, requiresHuman } = ruling;
     const isNews = !jsonEqual(asJsonObject(decision), asJsonObject(stood.decision));
     if (!isNews && !always) continue;
-    standing.set(key, { ...stood, decision, requiresHuman });
+    changed.push([key, { ...stood, decision, requiresHuman }]);
     out.push(sendTo(stood.drift, { type: 'drift.decided', ...ruling }));
   }
   if (out.length === 0) return { context, out };
-  return { context: { ...context, standing: Object.fromEntries(standing) }, out };
+  return { context: { ...context, standing: withEntries(context.standing, changed) }, out };
 }

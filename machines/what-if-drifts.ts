@@ -44,8 +44,8 @@ export class DriftsReplay {
   /** By key: why nothing more is proposed. */
   readonly #answered = new Map<string, string>();
   readonly #undecided = new Set<string>();
-  /** As many as drifts of services stand, whichever. */
-  readonly #ofServices: Standing[] = [];
+  /** Of services, that stand. */
+  readonly #ofServices = new Set<Standing>();
   /** Hosts. */
   #offline = 0;
   #ledger: Ledger = {};
@@ -125,8 +125,8 @@ export class DriftsReplay {
   #count(standing: Standing, more: 1 | -1): void {
     const { service, kind } = standing.drift;
     if (kind === 'offline_node') this.#offline += more;
-    if (service !== null && more === 1) this.#ofServices.push(standing);
-    if (service !== null && more === -1) this.#ofServices.pop();
+    if (service !== null && more === 1) this.#ofServices.add(standing);
+    if (service !== null && more === -1) this.#ofServices.delete(standing);
     this.#isOther = true;
   }
 

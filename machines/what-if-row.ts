@@ -5,8 +5,8 @@
 import type { Agenda } from './agenda.ts';
 import type { Policy, ZoneTable } from './remediation.ts';
 import type { SummaryCounts } from './supervision.ts';
-import { HOUR_MS, mayApprove, whyNotAny, whyWornOut } from './supervisor-policy.ts';
-import type { Approving, Openings } from './supervisor-policy.ts';
+import { HOUR_MS, mayApprove, newMoment, whyNotAny, whyWornOut } from './supervisor-policy.ts';
+import type { Approving } from './supervisor-policy.ts';
 import type { Refusal } from './gate-rules.ts';
 import { RANK } from './what-if-track.ts';
 import type { Track } from './what-if-track.ts';
@@ -20,6 +20,8 @@ export class ApprovalRow {
   readonly #inHand = record<string>();
   readonly #granted = record<{ host: string }>();
   readonly #approvedOf = record<readonly number[]>();
+  /** Of the last hour, the oldest first. */
+  #approvals: number[] = [];
   readonly #row = new Set<Track>();
   /** Those of the row who have not been answered. */
   readonly #fresh = new Set<Track>();
@@ -86,14 +88,15 @@ export class ApprovalRow {
 
   serve(at: number, approve: (track: Track) => void): void {
     const state = this.#state;
-    state.approvals = state.approvals.filter((given) => given > at - HOUR_MS);
-    const openings: Openings = new Map();
+    this.#approvals = this.#approvals.filter((given) => given > at - HOUR_MS);
+    state.approvals = this.#approvals;
+    const moment = newMoment();
     let general = whyNotAny(state, at);
     for (const track of this.#isNews ? [...this.#row] : [...this.#fresh]) {
       if (!this.#row.has(track)) continue;
       const { item, decision } = track;
       const asking = { standing: item.standing, decision };
-      const answer = general ?? mayApprove(state, asking, at, openings);
+      const answer = general ?? mayApprove(state, asking, at, moment);
       if (answer.kind === 'refused') {
         this.#refuse(track, answer, at);
         continue;
@@ -101,6 +104,7 @@ export class ApprovalRow {
       this.#count(track, at);
       approve(track);
       general = whyNotAny(state, at);
+      moment.busy = null;
     }
     this.#fresh.clear();
     this.#isNews = false;
@@ -110,7 +114,7 @@ export class ApprovalRow {
     const { key, host } = track.item.standing.drift;
     this.#row.delete(track);
     this.#granted[key] = { host };
-    this.#state.approvals = [...this.#state.approvals, at];
+    this.#approvals.push(at);
     this.#approvedOf[key] = [...(this.#approvedOf[key] ?? []), at];
   }
 

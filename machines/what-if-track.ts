@@ -56,6 +56,7 @@ export function verdictOn(track: Track, wants: Mode): Verdict {
     if (isTooLate) return { ...unapproved, kind: 'blocked', ...reasonOf(track.run?.waited) };
     return { ...base, kind: 'approved', approvedAt, until: null };
   }
+  if (by === 'person') return { ...unapproved, kind: 'proposed' }; // who was quicker than what stood in the way
   if (!requiresHuman && refusal !== null)
     return { ...unapproved, kind: 'blocked', ...reasonOf(refusal) };
   if (life !== 'recommended') return { ...unapproved, kind: 'proposed' };

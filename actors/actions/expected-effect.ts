@@ -7,9 +7,9 @@ import type { ActionContext } from '../../machines/action-context.ts';
 import type { DriftContext } from '../../machines/drift-context.ts';
 import { isJsonObject } from '../../machines/json.ts';
 import type { JsonObject } from '../../machines/json.ts';
+import { inShards } from '../../machines/shards.ts';
 import { targetKey } from '../../machines/supervision.ts';
 import type { Target } from '../../machines/supervision.ts';
-import { entryOf } from '../../machines/supervisor-context.ts';
 import type { Stood, SupervisorContext } from '../../machines/supervisor-context.ts';
 import type { MissionReader } from '../verbs/verb.ts';
 
@@ -64,7 +64,7 @@ function saidIn(content: JsonObject | null): ExpectedEffect | null {
 function stoodAt(reader: Reader, target: Target): Stood | undefined {
   const actor = reader.actor(SUPERVISOR);
   if (actor === undefined || 'held' in actor) return undefined;
-  return entryOf((actor.context as SupervisorContext).standing, targetKey(target));
+  return inShards((actor.context as SupervisorContext).standing, targetKey(target));
 }
 
 /** By the inventory of the node that runs; else as the drift was told last. */

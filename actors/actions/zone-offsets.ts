@@ -10,13 +10,16 @@ const DAY_MS = 24 * 60 * MINUTE_MS;
 const AHEAD_DAYS = 400;
 const BEHIND_DAYS = 3;
 
-/** Of the zones that the policy names; one that the platform does not know is left out, and then nothing runs by it. */
-export function zonesOf(policy: Policy | null, now: number): ZoneTable {
+/**
+ * Of the zones that the policy names; one that the platform does not know is left out, and then nothing runs by it. `until`: how
+ * far it is good at least, for a look at the past.
+ */
+export function zonesOf(policy: Policy | null, now: number, until = now): ZoneTable {
   const windows = policy === null ? [] : windowsOf(policy);
   const names = new Set(windows.map(({ timezone = 'UTC' }) => timezone));
   return Object.fromEntries(
     [...names].flatMap((name) => {
-      const offsets = offsetsOf(name, now);
+      const offsets = offsetsOf(name, now, until);
       return offsets === undefined ? [] : [[name, offsets]];
     }),
   );
@@ -28,7 +31,7 @@ const windowsOf = ({ closed_windows, open_windows, supervisor }: Policy): Window
   ...supervisor.rules.flatMap(({ windows = [] }) => windows),
 ];
 
-function offsetsOf(timeZone: string, now: number): ZoneTable[string] | undefined {
+function offsetsOf(timeZone: string, now: number, until: number): ZoneTable[string] | undefined {
   let offsetAt: (at: number) => number;
   try {
     offsetAt = offsetReader(timeZone);
@@ -38,7 +41,8 @@ function offsetsOf(timeZone: string, now: number): ZoneTable[string] | undefined
   }
   const start = Math.floor(now / DAY_MS) * DAY_MS - BEHIND_DAYS * DAY_MS;
   const offsets: ZoneTable[string] = [[start, offsetAt(start)]];
-  for (let day = 1; day <= AHEAD_DAYS + BEHIND_DAYS; day += 1) {
+  const days = AHEAD_DAYS + Math.ceil((until - start) / DAY_MS);
+  for (let day = 1; day <= days; day += 1) {
     const to = start + day * DAY_MS;
     const [, known = 0] = offsets.at(-1) ?? [];
     if (offsetAt(to) === known) continue;

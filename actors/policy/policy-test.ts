@@ -55,7 +55,7 @@ function verdictsOf(
   policy: Policy,
   now: number,
 ): Map<string, Verdict> {
-  const zones = zonesOf(policy, oldestAt ?? now);
+  const zones = zonesOf(policy, Math.min(oldestAt ?? now, now), now);
   return replay(recording, policy, { zones, counts, revoked });
 }
 

@@ -7,13 +7,17 @@
  * A2 A file that cannot be understood takes nothing away and is not written over, so that nobody's edit is lost: it is said.
  * A3 Only lines that we wrote can be missing: an edit is told from a file that was there before us.
  * A4 A file that is gone takes nothing away: it is written anew. One that cannot be written keeps nothing else from its work.
+ * A5 What has earned nothing yet can be taken back too. A line that takes back what is no class of actions is not passed over in
+ *    silence: its writer means something.
  */
 import { basename, dirname } from 'node:path';
 import { toPlainError } from '../../machines/errors.ts';
 import { isJsonObject } from '../../machines/json.ts';
-import type { JsonObject } from '../../machines/json.ts';
+import type { JsonObject, JsonValue } from '../../machines/json.ts';
 import { isoOrNull } from '../../machines/time.ts';
+import { ACTING_REMEDIES } from '../../machines/supervision.ts';
 import type { Earned } from '../../machines/supervision.ts';
+import { MAX_CLASSES } from '../../machines/autonomy.ts';
 import type { Ledger } from '../../machines/autonomy.ts';
 import { readIfThere } from '../../cells/inside.ts';
 import { stampOf } from '../../cells/whole-file.ts';
@@ -25,6 +29,9 @@ export interface AutonomyEdit {
 }
 
 const MAX_BYTES = 16 * 1024 * 1024;
+/** Of a remedy, a host and a service. */
+const MAX_CLASS_LENGTH = 430;
+const MAX_SHOWN = 60;
 
 export class AutonomyFile {
   readonly #path: string;
@@ -38,13 +45,15 @@ export class AutonomyFile {
   #misread: string | null = null;
   /** A4. */
   #unwritten: string | null = null;
+  /** A5. */
+  #notTaken: string | null = null;
 
   constructor(path: string) {
     this.#path = path;
   }
 
   get problem(): string | null {
-    return this.#misread ?? this.#unwritten;
+    return this.#misread ?? this.#unwritten ?? this.#notTaken;
   }
 
   /** Somebody else changed it since it was looked at. */
@@ -59,6 +68,7 @@ export class AutonomyFile {
     const text = this.#read();
     if (text === undefined) {
       this.#ledger = undefined; // A4
+      this.#notTaken = null;
       return [];
     }
     if (text === this.#text) return [];
@@ -66,12 +76,30 @@ export class AutonomyFile {
     if (lines === undefined) return []; // A2
     const isOurs = this.#text !== undefined;
     this.#taken = text;
-    return Object.entries(ledger).flatMap(([name, { revokedBy }]): AutonomyEdit[] => {
+    const known = Object.entries(ledger).flatMap(([name, { revokedBy }]): AutonomyEdit[] => {
       const line = Object.hasOwn(lines, name) ? lines[name] : undefined;
       if (line === undefined) return isOurs ? [{ kind: 'cleared', class: name }] : []; // A3
-      const isRevoked = isJsonObject(line) && line['revoked'] === true;
-      return isRevoked && revokedBy === null ? [{ kind: 'revoked', class: name }] : [];
+      return isRevoked(line) && revokedBy === null ? [{ kind: 'revoked', class: name }] : [];
     });
+    return [...known, ...this.#aheadOfTime(lines, ledger)];
+  }
+
+  /** A5. */
+  #aheadOfTime(lines: JsonObject, ledger: Ledger): AutonomyEdit[] {
+    const names = Object.keys(lines).filter(
+      (name) => !Object.hasOwn(ledger, name) && isRevoked(lines[name]),
+    );
+    const taken = names.filter(isClass).slice(0, MAX_CLASSES - Object.keys(ledger).length);
+    const isTaken = new Set(taken);
+    const first = names.find((name) => !isTaken.has(name));
+    this.#notTaken =
+      first === undefined
+        ? null
+        : `${this.#path}: ${JSON.stringify(first.slice(0, MAX_SHOWN))} takes nothing back: ` +
+          (isClass(first)
+            ? 'there is no room for more'
+            : `write one of ${ACTING_REMEDIES.join(', ')}, a space, and <host>/<service>`);
+    return taken.map((name) => ({ kind: 'revoked', class: name }));
   }
 
   /** When what was changed has been told to whom it concerns. */
@@ -132,6 +160,15 @@ export class AutonomyFile {
     return undefined;
   }
 }
+
+const isRevoked = (line: JsonValue | undefined): boolean =>
+  isJsonObject(line) && line['revoked'] === true;
+
+const isClass = (name: string): boolean =>
+  name.length <= MAX_CLASS_LENGTH &&
+  ACTING_REMEDIES.some(
+    (remedy) => name.startsWith(`${remedy} `) && name.length > remedy.length + 1,
+  );
 
 const shown = (ledger: Ledger): JsonObject =>
   Object.fromEntries(

@@ -11,6 +11,6 @@ import { contextIn } from './context-in.ts';
 export async function holdSupervisor(system: ActorSystem): Promise<void> {
   const context = contextIn(system);
   if (context === undefined || context.frozen) return; // one that is held approves nothing
-  if (Object.keys(context.standing).length === 0) return; // nothing to be approved before a look
+  if (context.standing.size === 0) return; // nothing to be approved before a look
   await system.send(SUPERVISOR, { type: 'supervisor.frozen', frozen: true });
 }

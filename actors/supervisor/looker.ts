@@ -9,21 +9,20 @@
  *    observer counts, runs on as it began, whatever that one does (actors/clock.ts). A machine that slept, or was set right
  *    after its start, has two times, and either is believed.
  */
-import { isDriftAddress, SUPERVISOR } from '../../machines/addresses.ts';
-import { asJsonObject, jsonEqual } from '../../machines/json.ts';
+import { SUPERVISOR } from '../../machines/addresses.ts';
+import { asJsonObject } from '../../machines/json.ts';
+import { lookOf, partsOf, saysNoMore } from '../../machines/look.ts';
+import type { OpenAction } from '../../machines/look.ts';
 import { Reconciler } from '../../machines/reconcile.ts';
 import type { Reconciled } from '../../machines/reconcile.ts';
 import { freshSupervisor, standingOf } from '../../machines/supervisor-context.ts';
 import type { SupervisorContext } from '../../machines/supervisor-context.ts';
-import type { Desired, Look, Standing, SupervisorPolicy } from '../../machines/supervision.ts';
+import type { Look, SupervisorPolicy } from '../../machines/supervision.ts';
 import type { ActorSystem } from '../system.ts';
 import { contextIn } from './context-in.ts';
 import type { DesiredSource } from './desired-source.ts';
 import type { WorldSource } from './world-source.ts';
 
-/** In one event. */
-const MAX_CHANGES = 200;
-const MAX_DEPENDANTS = 50;
 /** L5. Less than that is none, and more is rounded, so that two clocks that run apart are the same for a while. */
 const SKEW_MS = 60_000;
 
@@ -33,14 +32,6 @@ export interface LookerOptions {
   world: WorldSource;
   policy: () => SupervisorPolicy;
   openActions: () => Iterable<OpenAction>;
-}
-
-/** `origin`: the address of who proposed it, if it was an actor. */
-export interface OpenAction {
-  id: string;
-  host: string;
-  service: string;
-  origin: string | null;
 }
 
 export type LookResult =
@@ -90,11 +81,12 @@ export class Looker {
     const { policy, system } = this.#options;
     const refreshMs = (policy().stale_after * 1000) / 3;
     const told = this.#told;
-    const isKnown = told !== undefined && at - told.at < refreshMs && isSame(told.look, look);
-    if (isKnown && contextIn(this.#options.system)?.skipped === null) return;
+    const isKnown = told !== undefined && at - told.at < refreshMs && saysNoMore(told.look, look);
+    const context = contextIn(system);
+    if (isKnown && context?.skipped === null && context.look?.unfinished !== true) return;
     for (const part of partsOf(look))
       await system.send(SUPERVISOR, { type: 'supervisor.looked', ...asJsonObject(part) });
-    this.#told = { look: { ...look, opened: [], changed: [], closed: [] }, at };
+    this.#told = { look, at };
   }
 
   async #tellSkipped(reason: string): Promise<void> {
@@ -123,61 +115,14 @@ export async function lookOnce(parts: LookParts): Promise<LookResult> {
   const standing = standingOf(context);
   const skewMs = SKEW_MS * Math.trunc((now - at) / SKEW_MS);
   const found = reconciler.look(wanted.value, seen.value, standing, policy, now, skewMs);
-  const { changes, counts, beyond, doubt, staleSince, summary } = found;
+  const { changes, summary } = found;
   const unread = new Set(wanted.unread);
   const isKnownWhole = unread.size === 0 || summary !== 'nominal'; // L3
   const reconciled: Reconciled = isKnownWhole ? found : { ...found, summary: 'degraded' };
   const isKnown = ({ key }: { key: string }): boolean =>
     !unread.has(standing.get(key)?.drift.host ?? ''); // L3
-  const look: Look = {
-    opened: changes.opened.map((one) => withDependants(one, wanted.value)),
-    changed: changes.changed.map((one) => withDependants(one, wanted.value)),
-    closed: changes.closed.filter(isKnown),
-    counts,
-    beyond,
-    doubt,
-    staleSince,
-    inHand: inHandOf(new Set(reconciled.drifts.map(({ drift }) => drift.key)), openActions()),
-  };
+  const { dependants } = wanted.value;
+  const told = { ...changes, closed: changes.closed.filter(isKnown) };
+  const look = lookOf({ ...reconciled, changes: told }, dependants, openActions());
   return { ok: true, at, observedAt: seen.value.at, reconciled, look };
-}
-
-/** Actions of others for what drifts: two remedies at a time are one too many. */
-function inHandOf(drifting: ReadonlySet<string>, actions: Iterable<OpenAction>): Look['inHand'] {
-  const found: [key: string, id: string][] = [];
-  for (const { id, host, service, origin } of actions) {
-    if (origin !== null && isDriftAddress(origin)) continue;
-    const isOwn = service === '' || service === host; // an event about a host is one of the service that bears its name
-    for (const key of new Set([`${host}/${service}`, ...(isOwn ? [host] : [])]))
-      if (drifting.has(key)) found.push([key, id]);
-  }
-  return Object.fromEntries(found.sort(([a], [b]) => (a < b ? -1 : 1)));
-}
-
-function withDependants(one: Standing, { dependants }: Desired): Standing {
-  const found = dependants.get(one.drift.key) ?? [];
-  return found.length === 0 ? one : { ...one, dependants: found.slice(0, MAX_DEPENDANTS) };
-}
-
-const isSame = (told: Look, look: Look): boolean =>
-  look.opened.length + look.changed.length + look.closed.length === 0 &&
-  jsonEqual(asJsonObject(told), asJsonObject({ ...look, opened: [], changed: [], closed: [] }));
-
-/** What went comes first: it makes room. */
-function partsOf(look: Look): Look[] {
-  const { opened, changed, closed } = look;
-  const pieces = [
-    ...cut(closed).map((part) => ({ closed: part })),
-    ...cut(changed).map((part) => ({ changed: part })),
-    ...cut(opened).map((part) => ({ opened: part })),
-  ];
-  if (opened.length + changed.length + closed.length <= MAX_CHANGES) return [look];
-  return pieces.map((piece) => ({ ...look, opened: [], changed: [], closed: [], ...piece }));
-}
-
-function cut<T>(list: readonly T[]): T[][] {
-  const parts: T[][] = [];
-  for (let from = 0; from < list.length; from += MAX_CHANGES)
-    parts.push(list.slice(from, from + MAX_CHANGES));
-  return parts;
 }

@@ -5,6 +5,7 @@
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { writeWhole } from '../../cells/durable.ts';
+import { toPlainError } from '../../machines/errors.ts';
 import { asJsonObject } from '../../machines/json.ts';
 import type { JsonObject } from '../../machines/json.ts';
 import type { Reconciled } from '../../machines/reconcile.ts';
@@ -17,7 +18,10 @@ export interface Found {
   at: number;
   nodeName: string;
   /** Null: nothing was found out. */
-  reconciled: Pick<Reconciled, 'summary' | 'counts' | 'beyond' | 'doubt' | 'staleSince'> | null;
+  reconciled: Pick<
+    Reconciled,
+    'summary' | 'counts' | 'unknown' | 'beyond' | 'doubt' | 'staleSince'
+  > | null;
   /** Why nothing was found out, or not by the last look; since epoch ms. */
   skipped: { reason: string; since: number } | null;
   observedAt: number | null;
@@ -41,6 +45,7 @@ export function summaryContent(found: Found): JsonObject {
     nodes: asJsonObject(reconciled?.counts.nodes ?? {}),
     services: asJsonObject(reconciled?.counts.services ?? {}),
     unmanaged: reconciled?.counts.unmanaged ?? 0,
+    unknown: reconciled?.unknown ?? [],
     drifts: { total: standing.length + (reconciled?.beyond ?? 0), ...kinds },
     recommendations: standing.slice(0, MOST).map(({ drift, recommendation: advised }) => ({
       id: advised.id,
@@ -80,8 +85,45 @@ export function checkpointContent({ at, skipped, observedAt, standing }: Found):
   };
 }
 
+export interface SummaryPlaces {
+  summary: string;
+  checkpoint: string;
+  /** What says the same as before is written again after so long, ms. */
+  refreshMs: number;
+}
+
+export class SummaryFiles {
+  readonly #places: SummaryPlaces;
+  #written = '';
+
+  constructor(places: SummaryPlaces) {
+    this.#places = places;
+  }
+
+  /** Null, or why they are not written: a look counts all the same. */
+  async write(found: Found): Promise<string | null> {
+    const { summary: path, checkpoint, refreshMs } = this.#places;
+    const summary = summaryContent(found);
+    const stands = checkpointContent(found);
+    const period = Math.floor(found.at / refreshMs);
+    const same = JSON.stringify([
+      { ...summary, timestamp: period },
+      { ...stands, looked_at: period },
+    ]);
+    if (same === this.#written) return null;
+    try {
+      await writeContent(path, summary, 'runtime-summary');
+      await writeContent(checkpoint, stands, 'supervisor-checkpoint');
+    } catch (error) {
+      return toPlainError(error).message;
+    }
+    this.#written = same;
+    return null;
+  }
+}
+
 /** Throws what the file system throws. */
-export async function writeContent(path: string, content: JsonObject, what: string): Promise<void> {
+async function writeContent(path: string, content: JsonObject, what: string): Promise<void> {
   mkdirSync(dirname(path), { recursive: true });
   await writeWhole(path, `${JSON.stringify(content, null, 2)}\n`, { sync: true, what });
 }

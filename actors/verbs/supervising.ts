@@ -3,6 +3,7 @@ import { driftAddress, SUPERVISOR } from '../../machines/addresses.ts';
 import type { DriftContext } from '../../machines/drift-context.ts';
 import { asJsonObject, isJsonObject } from '../../machines/json.ts';
 import type { JsonObject, JsonValue } from '../../machines/json.ts';
+import { valuesIn } from '../../machines/shards.ts';
 import { whyWaiting } from '../../machines/supervisor-context.ts';
 import type { Stood, SupervisorContext } from '../../machines/supervisor-context.ts';
 import type { Standing } from '../../machines/supervision.ts';
@@ -63,6 +64,7 @@ export function lookView(
     observed_at: observedAt === null ? null : isoFromEpoch(observedAt),
     stale_since: staleSince === null ? null : isoFromEpoch(staleSince),
     counts: asJsonObject(counts),
+    unknown: reconciled.unknown,
     doubt,
     not_looked_after: beyond,
     opened: opened.map(standingView),
@@ -90,10 +92,10 @@ function standingView({ drift, recommendation, dependants = [] }: Standing): Jso
 
 type ListInput = PageInput & { host?: string };
 
-/** Null: nobody says. */
-function whyNobodyLooks(reader: MissionReader): JsonValue {
+/** What the status says of the last look of a node that runs; null: nobody says. */
+function saidOfLook(reader: MissionReader, key: 'reason' | 'unknown'): JsonValue {
   const { supervisor = null } = reader.status().parts;
-  return isJsonObject(supervisor) ? (supervisor['reason'] ?? null) : null;
+  return isJsonObject(supervisor) ? (supervisor[key] ?? null) : null;
 }
 
 /** As of the last commit. */
@@ -102,14 +104,20 @@ function listDrifts(reader: MissionReader, { host, ...page }: ListInput): JsonOb
   const actor = reader.actor(SUPERVISOR);
   if (actor === undefined || 'held' in actor) {
     const never = actor === undefined;
-    const reason = never ? whyNobodyLooks(reader) : actor.held;
-    const nothing = { counts: {}, doubt: null, stale_since: null, not_looked_after: 0 };
+    const reason = never ? saidOfLook(reader, 'reason') : actor.held;
+    const nothing = {
+      counts: {},
+      unknown: [],
+      doubt: null,
+      stale_since: null,
+      not_looked_after: 0,
+    };
     const head = { running, looked_at: null, never_looked: never, reason };
     return { ...head, ...nothing, drifts: [], total: 0 };
   }
   const context = actor.context as SupervisorContext;
   const { look, skipped, refused } = context;
-  const found = Object.values(context.standing).filter(
+  const found = valuesIn(context.standing).filter(
     ({ drift }) => host === undefined || drift.host === host,
   );
   const { items, next } = pageOf(found, ({ drift }) => drift.key, page);
@@ -120,6 +128,7 @@ function listDrifts(reader: MissionReader, { host, ...page }: ListInput): JsonOb
     never_looked: look === null && skipped === null,
     reason: skipped === null ? null : skipped.reason,
     counts: asJsonObject(look?.counts ?? {}),
+    unknown: saidOfLook(reader, 'unknown') ?? [],
     doubt: look?.doubt ?? null,
     stale_since: look?.staleSince == null ? null : isoFromEpoch(look.staleSince),
     not_looked_after: (look?.beyond ?? 0) + refused,

@@ -10,6 +10,7 @@ import {
 } from '../../machines/addresses.ts';
 import type { DriftContext } from '../../machines/drift-context.ts';
 import type { JsonValue } from '../../machines/json.ts';
+import { valuesIn } from '../../machines/shards.ts';
 import { whyWaiting } from '../../machines/supervisor-context.ts';
 import type { SupervisorContext } from '../../machines/supervisor-context.ts';
 import type { ActorView } from '../verbs/verb.ts';
@@ -89,7 +90,9 @@ export function driftCalled(reader: WhyReader, text: string): string | undefined
     cut < 0 ? driftAddress(text, null) : driftAddress(text.slice(0, cut), text.slice(cut + 1));
   const actor = text === '' ? undefined : reader.actor(address);
   if (actor !== undefined && !('held' in actor) && isDrift(actor)) return address;
-  for (const { drift, recommendation } of Object.values(contextOf(reader)?.standing ?? {}))
+  const context = contextOf(reader);
+  const standing = context === undefined ? [] : valuesIn(context.standing);
+  for (const { drift, recommendation } of standing)
     if (recommendation.id === text) return driftAddress(drift.host, drift.service);
   return undefined;
 }

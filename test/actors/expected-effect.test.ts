@@ -6,6 +6,7 @@ import { readAction } from '../../machines/action-file.ts';
 import { driftAddress, SUPERVISOR } from '../../machines/addresses.ts';
 import type { JsonObject } from '../../machines/json.ts';
 import { freshDrift } from '../../machines/drift-context.ts';
+import { noShards, withEntries } from '../../machines/shards.ts';
 import { standing } from '../support/supervision.ts';
 
 function actionOf(more: JsonObject) {
@@ -17,9 +18,11 @@ function actionOf(more: JsonObject) {
 function reader(keys: readonly string[], inventory?: Record<string, string[]>) {
   const stood = keys.map((key) => {
     const [host = '', service = null] = key.split('/');
-    return [key, standing(host, service)];
+    return [key, standing(host, service)] as const;
   });
-  const known: Record<string, unknown> = { [SUPERVISOR]: { standing: Object.fromEntries(stood) } };
+  const known: Record<string, unknown> = {
+    [SUPERVISOR]: { standing: withEntries(noShards(), stood) },
+  };
   known[driftAddress('vps', 'web')] = {
     ...freshDrift({ host: 'vps', service: 'web' }),
     dependants: ['vps/shop'],

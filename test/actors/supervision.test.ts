@@ -4,6 +4,7 @@ import { expect, test } from 'vitest';
 import type { MissionNode, OpenDoor } from '../../actors/node.ts';
 import { driftAddress, SUPERVISOR } from '../../machines/addresses.ts';
 import { asJsonObject } from '../../machines/json.ts';
+import { inShards } from '../../machines/shards.ts';
 import { DEFAULT_SUPERVISOR_POLICY } from '../../machines/supervision.ts';
 import type { Look, SupervisorEvent } from '../../machines/supervision.ts';
 import type { Telling } from '../../machines/supervision-event.ts';
@@ -62,7 +63,7 @@ class Supervised {
 
   status(wanted: string): Promise<void> {
     return eventually(() => {
-      const { status } = this.context.standing['vps/web'] ?? {};
+      const { status } = inShards(this.context.standing, 'vps/web') ?? {};
       if (status !== wanted) throw new Error(`it is ${status}, not ${wanted}`);
     });
   }

@@ -60,6 +60,7 @@ test('a link is never written through, and nothing appears where it leads', asyn
   expect(() => openInside(cell, 'dangling.txt', 'w')).toThrow(ESCAPES);
   expect(() => openInside(cell, 'linked/new.txt', 'wx')).toThrow(ESCAPES);
   expect(() => mkdirInside(cell, 'linked/sub')).toThrow(ESCAPES);
+  expect(() => mkdirInside(cell, 'linked/sub/deeper/still')).toThrow(ESCAPES);
   await expect(writeWholeInside(cell, 'linked/new.txt', 'x', { sync: false })).rejects.toThrow(
     ESCAPES,
   );

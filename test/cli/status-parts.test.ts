@@ -79,6 +79,41 @@ test.each<[string, Record<string, JsonValue>, RegExp]>([
     /^homelab degraded: 0 drifts; the observer is silent since 2026-01-01: `laz/,
   ],
   [
+    'nobody says how some of it is',
+    { supervisor: { state: 'up', summary: 'degraded', drifts: 0, unknown: ['vps', 'piha/redis'] } },
+    /^homelab degraded: 0 drifts; nobody says how vps, piha.redis are: `laz/,
+  ],
+  [
+    'nobody says how much of it is',
+    {
+      supervisor: {
+        state: 'up',
+        summary: 'degraded',
+        drifts: 0,
+        unknown: ['a', 'b', 'c', 'd', 'e', 'f', 'g'],
+      },
+    },
+    /^homelab degraded: 0 drifts; nobody says how a, b, c, d, e and others are: `laz/,
+  ],
+  [
+    'a file of the inventory is bad',
+    {
+      supervisor: {
+        state: 'up',
+        inventory: {
+          problem_count: 1,
+          problems: [{ file: 'hosts/vps/services.yaml', line: 3, problem: 'not YAML' }],
+        },
+      },
+    },
+    /^inventory: hosts.vps.services.yaml:3 not YAML$/,
+  ],
+  [
+    'the inventory cannot be read',
+    { supervisor: { state: 'up', inventory: { problem_count: 0, problem: 'EACCES' } } },
+    /^inventory: EACCES$/,
+  ],
+  [
     'autonomy.json is bad',
     { supervisor: { state: 'up', summary: 'nominal', drifts: 0, autonomy_problem: 'no JSON' } },
     /^no JSON$/,

@@ -229,6 +229,9 @@ test('given an inventory with mistakes, then each is named with file, line and k
     ),
   );
   expect(await homelab.standing()).toEqual(['nas/storage: recommended']);
+  expect((await homelab.cli('status')).out).toMatch(
+    /inventory: hosts\/nas\/services\.yaml:3 .*monitor must be true or false/,
+  );
   homelab.scribble(
     'inventory/hosts/nas/services.yaml',
     'services:\n  - name: storage\n    monitor: false\n',
@@ -240,6 +243,21 @@ test('given an inventory with mistakes, then each is named with file, line and k
       payload: { because: 'service_removed_from_desired_state' },
     }),
   );
+});
+
+test('given a host of which nobody says how it is, then that is said wherever all is not called well', async () => {
+  const homelab = ReconciledHomelab.open(hosts);
+  const life = await homelab.lab.up();
+  homelab.observe({}, { nas: { status: 'odd' } });
+  await homelab.until(() =>
+    expect(homelab.summary()).toMatchObject({ state: 'degraded', unknown: ['nas'] }),
+  );
+  const said = async (verb: string): Promise<string> => (await homelab.cli(verb)).out;
+  expect(await said('drift')).toMatch(/^Nothing is known to drift; nobody says how nas is; 2 serv/);
+  expect(await said('reconcile')).toMatch(/^degraded: 0 drifts; nobody says how nas is\n/);
+  expect(await said('status')).toMatch(/homelab degraded: 0 drifts; .*nobody says how nas is: `/);
+  await life.stop();
+  expect(await said('drift')).toMatch(/unknown are hosts: 1, services: 1; 2 services are well/);
 });
 
 test('given no node, then a rehearsal says what a look would find, and writes nothing', async () => {

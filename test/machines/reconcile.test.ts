@@ -55,6 +55,27 @@ describe('counts', () => {
   });
 });
 
+describe('what nobody knows', () => {
+  test('given hosts and services of which nobody says how they are, then they are named, hosts first', () => {
+    const services = { ...well.services, 'vps/web': 'somehow', 'vps/toy': 'somehow' };
+    const { unknown, summary } = look(desired, { nodes: { vps: 'up', off: 'somehow' }, services });
+    expect(unknown).toEqual(['nas', 'vps/web']);
+    expect(summary).toBe('degraded');
+  });
+
+  test('given an offline host, then nothing that runs there is named beside it', () => {
+    expect(look(desired, world({ nas: 'down' })).unknown).toEqual([]);
+  });
+
+  test('given many of them, then the first by name are, whatever the order they come in', () => {
+    const names = Array.from({ length: 30 }, (_, i) => `h${String(i).padStart(2, '0')}`);
+    const of = (hosts: string[]): string[] =>
+      look(desiredOf(Object.fromEntries(hosts.map((host) => [host, []]))), {}).unknown;
+    expect(of(names)).toEqual(names.slice(0, 20));
+    expect(of(names.toReversed())).toEqual(of(names));
+  });
+});
+
 describe('the word for it all', () => {
   const redeploying = (status: DriftStatus): Stands[] => [
     { ...stands({ host: 'vps', service: 'web', kind: 'unhealthy_service' }), status },

@@ -1,7 +1,8 @@
 /** A sharded record against a plain map. */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { entriesIn, inShards, noShards, withEntry, withoutEntry } from '../../machines/shards.ts';
+import { entriesIn, inShards, namesIn, noShards } from '../../machines/shards.ts';
+import { valuesIn, withEntries, withEntry, withoutEntry } from '../../machines/shards.ts';
 import type { Shards } from '../../machines/shards.ts';
 
 const key = fc.oneof(
@@ -26,6 +27,25 @@ test('whatever is put in and dropped, it holds what a map holds, and nothing emp
       const copy = JSON.parse(JSON.stringify(sharded)) as Shards<number>;
       expect(new Map(entriesIn(copy))).toEqual(plain);
       expect(Object.values(copy.by).every((one) => Object.keys(one).length > 0)).toBe(true);
+    }),
+  );
+});
+
+test('many at once are what one after the other would have been', () => {
+  const entries = fc.array(fc.tuple(key, fc.nat()));
+  fc.assert(
+    fc.property(entries, entries, (first, then) => {
+      const start = withEntries(noShards<number>(), first);
+      const before = JSON.stringify(start);
+      const all = withEntries(start, then);
+      let one = start;
+      for (const [name, value] of then) one = withEntry(one, name, value);
+      expect(all).toEqual(one);
+      expect(JSON.stringify(start)).toBe(before);
+      const plain = new Map([...first, ...then]);
+      expect(new Set(namesIn(all))).toEqual(new Set(plain.keys()));
+      expect(new Map(entriesIn(all))).toEqual(plain);
+      expect(valuesIn(all)).toEqual(entriesIn(all).map(([, value]) => value));
     }),
   );
 });

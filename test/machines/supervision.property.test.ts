@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { asJsonObject } from '../../machines/json.ts';
 import { matchingGlob } from '../../machines/globs.ts';
-import { inShards } from '../../machines/shards.ts';
+import { inShards, namesIn } from '../../machines/shards.ts';
 import { ACTING_REMEDIES, DEFAULT_SUPERVISOR_POLICY } from '../../machines/supervision.ts';
 import type { DriftKind, SupervisorLimits, SupervisorRule } from '../../machines/supervision.ts';
 import type { ActionDriver } from '../support/action.ts';
@@ -297,14 +297,14 @@ class Life {
     assert(hosts.size <= (limits.hosts_at_once ?? Infinity));
     assert(open.length <= (limits.actions_at_once ?? Infinity));
     assert(recent.length <= (limits.approvals_per_hour ?? Infinity));
-    for (const times of Object.values(approvedOf))
-      assert(times.length <= (limits.approvals_per_target_per_hour ?? Infinity));
     assert(open.length <= Math.max(1, (20 * (limits.percent_at_once ?? Infinity)) / 100));
     assert(!frozen && skipped === null && look !== null);
     assert(look.doubt === null && look.staleSince === null);
     for (const { event } of given) {
       const [key = '', one] = open.find(([, { actionId }]) => actionId === event['actionId']) ?? [];
       assert(one !== undefined && !Object.hasOwn(inHand, key));
+      const times = approvedOf[key] ?? [];
+      assert(times.length <= (limits.approvals_per_target_per_hour ?? Infinity));
       assert(matchingGlob(this.human, one.host) === undefined);
     }
   }
@@ -327,7 +327,7 @@ class Life {
       assert(one.tellings.length <= 51 && one.story.length <= 50 && one.past.length <= 20);
       assert(one.action === null || one.asking === null, 'D1');
     }
-    const keys = Object.keys(context.standing);
+    const keys = namesIn(context.standing);
     assert(keys.every((key) => inShards(context.leaving, key) === undefined));
     assert(context.row.every(({ key }) => keys.includes(key)));
   }
@@ -408,8 +408,8 @@ test('given any life, when all is well again and everybody answers, then nothing
       for (const one of steps) life.take(one);
       life.end();
       const { context, drifts } = life.world;
-      expect([context.standing, context.leaving.size, context.granted, context.row]).toEqual([
-        {},
+      expect([context.standing.size, context.leaving.size, context.granted, context.row]).toEqual([
+        0,
         0,
         {},
         [],
@@ -462,6 +462,6 @@ test('given a look is told twice, then the second changes nothing and says nothi
       expect(world.supervisor.persisted()).toBe(before);
       expect(world.log.length).toBe(delivered + 1);
     }),
-    { numRuns: 200, seed: SEED },
+    { numRuns: 200 },
   );
 });

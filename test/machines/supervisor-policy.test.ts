@@ -6,9 +6,10 @@ import { withFailure, withSuccess } from '../../machines/autonomy.ts';
 import type { Ledger } from '../../machines/autonomy.ts';
 import { ACTING_REMEDIES, DRIFT_KINDS, REMEDIES, WORDS_ONLY } from '../../machines/supervision.ts';
 import type { Drift, Earned, Mode, Remedy, SupervisorRule } from '../../machines/supervision.ts';
-import { decide, ruleFor } from '../../machines/supervisor-policy.ts';
-import type { Circumstances } from '../../machines/supervisor-policy.ts';
-import { standing } from '../support/supervision.ts';
+import { decide, mayApprove, newMoment, ruleFor } from '../../machines/supervisor-policy.ts';
+import type { Approving, Circumstances } from '../../machines/supervisor-policy.ts';
+import { freshSupervisor } from '../../machines/supervisor-context.ts';
+import { COUNTS, policyWith, standing } from '../support/supervision.ts';
 
 const NOTHING: Earned = { successes: 0, lastSuccessAt: null, lastFailureAt: null, revokedBy: null };
 const usual = (more: Partial<Circumstances> = {}): Circumstances => ({
@@ -232,5 +233,55 @@ describe('the ledger', () => {
   test('takes hostile names for what they are', () => {
     expect(earnedBy({}, 'constructor')).toEqual(NOTHING);
     expect(earnedBy(withSuccess({}, '__proto__', 1), '__proto__').successes).toBe(1);
+  });
+});
+
+describe('asked of many in one moment', () => {
+  const decision = { mode: 'approve', rule: 'r', because: 'rule r: approve' } as const;
+  const APPROVES = rule('approve', { actions: ['redeploy'] });
+
+  /** Under which `count` actions on hosts of their own are not over; counts how often all of them are gone through. */
+  function approving(count: number, limits: Approving['policy']['limits']) {
+    const seen = { times: 0 };
+    const all = Object.fromEntries(
+      Array.from({ length: count }, (_, i) => [`h${i}/x`, { host: `h${i}` }]),
+    );
+    const ownKeys = (target: typeof all): (string | symbol)[] => {
+      seen.times += 1;
+      return Reflect.ownKeys(target);
+    };
+    const state: Approving = {
+      ...freshSupervisor(),
+      policy: policyWith([APPROVES], { limits }),
+      alwaysHuman: [],
+      look: { at: 0, counts: COUNTS, doubt: null, staleSince: null },
+      granted: new Proxy(all, { ownKeys }),
+    };
+    return { seen, state };
+  }
+  const asked = Array.from({ length: 100 }, (_, i) => ({
+    standing: standing(`h${i}`, 'web'),
+    decision,
+  }));
+
+  it.each<[string, Approving['policy']['limits'], number]>([
+    ['given no limit of hosts, what is under way is not gone through', {}, 0],
+    ['given one, it is gone through once', { hosts_at_once: 50 }, 1],
+  ])('%s', (_name, limits, times) => {
+    const { seen, state } = approving(50, limits);
+    const moment = newMoment();
+    const answers = asked.map((one) => mayApprove(state, one, 0, moment).kind);
+    expect(seen.times).toBe(times);
+    const granted = answers.filter((kind) => kind === 'granted').length;
+    expect(granted).toBe(limits.hosts_at_once ?? 100);
+  });
+
+  test('who is in the way is named, and no more than three of them', () => {
+    const { state } = approving(50, { hosts_at_once: 2 });
+    expect(mayApprove(state, { standing: standing('other', 'web'), decision }, 0)).toEqual({
+      kind: 'refused',
+      reason: '2 hosts at once: h0, h1, h2',
+      until: null,
+    });
   });
 });

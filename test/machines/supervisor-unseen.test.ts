@@ -1,5 +1,6 @@
 /** Nothing is proposed by what nobody can see any more: what the supervisor decides while its observer is silent, or unreadable. */
 import { expect, test } from 'vitest';
+import { inShards } from '../../machines/shards.ts';
 import { APPROVE, configured, look, policyWith, standing } from '../support/supervision.ts';
 import { SupervisionWorld } from '../support/supervision.ts';
 
@@ -31,7 +32,9 @@ test('given the observer is silent, when a policy that approves comes, then noth
   world.looks({ staleSince: 1 });
   world.tell(configured(policyWith([APPROVE])));
   expect(proposals(world)).toBe(0);
-  expect(world.context.standing['vps/web']?.decision.because).toMatch('the observer is silent');
+  expect(inShards(world.context.standing, 'vps/web')?.decision.because).toMatch(
+    'the observer is silent',
+  );
 });
 
 test('given the last look found nothing out, when a policy that approves comes, then it waits for one that does', () => {

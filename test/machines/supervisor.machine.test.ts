@@ -1,11 +1,13 @@
 /** The supervisor: what it keeps, what it says to drifts, and whom it lets the policy approve. */
 import { beforeEach, describe, expect, it, test } from 'vitest';
 import { driftAddress } from '../../machines/addresses.ts';
+import { partsOf } from '../../machines/look.ts';
 import { MAX_DRIFTS } from '../../machines/reconcile.ts';
 import type { Look, RemedyOutcome, SupervisorEvent } from '../../machines/supervision.ts';
 import type { SupervisorPolicy, SupervisorRule } from '../../machines/supervision.ts';
+import { inShards, namesIn } from '../../machines/shards.ts';
 import { whyWaiting } from '../../machines/supervisor-context.ts';
-import type { SupervisorContext } from '../../machines/supervisor-context.ts';
+import type { Stood, SupervisorContext } from '../../machines/supervisor-context.ts';
 import { supervisorMachine } from '../../machines/supervisor.machine.ts';
 import { MachineDriver } from '../support/machine-driver.ts';
 import type { Reaction } from '../support/machine-driver.ts';
@@ -14,6 +16,7 @@ import { policyWith, PROPOSE, standing, tellTo } from '../support/supervision.ts
 
 let supervisor: MachineDriver;
 const context = (): SupervisorContext => supervisor.snapshot.context as SupervisorContext;
+const stoodAt = (of: string): Stood | undefined => inShards(context().standing, of);
 const tell = (event: SupervisorEvent): Reaction => tellTo(supervisor, event);
 const looks = (more: Partial<Look> = {}): Reaction => tell(look(more));
 const opens = (host: string, service: string | null = 'web'): Reaction =>
@@ -67,7 +70,7 @@ describe('a look', () => {
         },
       },
     ]);
-    expect(context().standing[key('vps')]).toMatchObject({ status: 'recommended', since: 1.7e12 });
+    expect(stoodAt(key('vps'))).toMatchObject({ status: 'recommended', since: 1.7e12 });
   });
 
   test('given it is told twice, then the second time says nothing (S2)', () => {
@@ -84,9 +87,9 @@ describe('a look', () => {
     supervisor.pass(1000);
     const other = standing('vps', 'web', { trigger: 'containers_not_running' });
     expect(types(looks({ changed: [other] }))).toEqual(['drift.stands']);
-    expect(context().standing[key('vps')]?.since).toBe(at);
+    expect(stoodAt(key('vps'))?.since).toBe(at);
     looks({ changed: [standing('vps', 'web', { kind: 'missing_service' })] });
-    expect(context().standing[key('vps')]?.since).toBe(at + 1000);
+    expect(stoodAt(key('vps'))?.since).toBe(at + 1000);
   });
 
   test('given it closes, then its actor is told, and stopped when it has nothing in hand (S5)', () => {
@@ -99,7 +102,7 @@ describe('a look', () => {
     expect(tell({ type: 'drift.done', key: key('vps') }).stopped).toMatchObject([
       { address: driftAddress('vps', 'web') },
     ]);
-    expect([context().standing, context().leaving.size]).toEqual([{}, 0]);
+    expect([context().standing.size, context().leaving.size]).toEqual([0, 0]);
   });
 
   test('given it opens again before its actor is done, then that one stays (S5)', () => {
@@ -113,17 +116,80 @@ describe('a look', () => {
     const opened = Array.from({ length: MAX_DRIFTS + 2 }, (_, i) => standing(`h${i}`, 'web'));
     opened.push(standing('zz', 'web', { critical: true }));
     looks({ opened });
-    expect(Object.keys(context().standing)).toHaveLength(MAX_DRIFTS);
-    expect(context().standing[key('zz')]).toBeDefined();
+    expect(context().standing.size).toBe(MAX_DRIFTS);
+    expect(stoodAt(key('zz'))).toBeDefined();
     expect(context().refused).toBe(3);
+  });
+
+  test('given such a look comes in several parts, then those without room are counted over all of them, and by the next anew', () => {
+    const opened = Array.from({ length: MAX_DRIFTS + 450 }, (_, i) => standing(`h${i}`, 'web'));
+    const parts = partsOf(look({ opened }));
+    expect(parts.length).toBeGreaterThan(20);
+    for (const part of parts) looks(part);
+    expect([context().standing.size, context().refused]).toEqual([MAX_DRIFTS, 450]);
+    for (const part of parts) looks(part);
+    expect(context().refused).toBe(450);
+    looks();
+    expect(context().refused).toBe(0);
   });
 
   test('takes hostile names for what they are', () => {
     for (const host of ['__proto__', 'constructor', 'toString', '10']) opens(host);
     supervisor.restore();
-    expect(Object.keys(context().standing).toSorted()).toEqual(
+    expect(namesIn(context().standing).toSorted()).toEqual(
       ['__proto__', 'constructor', 'toString', '10'].map((host) => key(host)).toSorted(),
     );
+  });
+});
+
+describe('given a look comes in two parts, and the second changes what waits for the policy (S1, P2)', () => {
+  const first = { closed: [{ key: key('gone'), reason: 'drift_resolved_auto' as const }] };
+  const blocked = [standing('a', 'web', { blockedBy: ['nas/db'] })];
+
+  test.each<[string, Partial<Look>, string[]]>([
+    ['then it is not approved by the first', { changed: blocked }, []],
+    ['then what it leaves as it was is approved by the last', {}, ['a-a']],
+  ])('%s', (_name, second, given) => {
+    policy([APPROVE], wide);
+    looks({ opened: [standing('a', 'web'), standing('gone', 'web')] });
+    tell({ type: 'supervisor.skipped', reason: 'half a file' });
+    expect(approved(ready('a'))).toEqual([]);
+    expect(approved(looks({ ...first, unfinished: true }))).toEqual([]);
+    expect(whyWaiting(context(), key('a'), supervisor.clock.at)).toMatch(/only a part/);
+    expect(approved(tell({ type: 'supervisor.frozen', frozen: false }))).toEqual([]);
+    expect(approved(looks({ ...second, goesOn: true }))).toEqual(given);
+    expect(context().look).not.toHaveProperty('unfinished');
+  });
+});
+
+describe('given an approval uses up what others wait for', () => {
+  const inHand = { [key('a')]: 'somebody' };
+
+  test('then the first look finds out when their turn may come, and a second changes nothing (S2)', () => {
+    policy([APPROVE], { limits: { approvals_per_hour: 1 } });
+    looks({ opened: [standing('a', 'web'), standing('b', 'web')] });
+    tell({ type: 'supervisor.frozen', frozen: true });
+    ready('a');
+    ready('b');
+    looks({ inHand });
+    expect(approved(tell({ type: 'supervisor.frozen', frozen: false }))).toEqual(['a-b']);
+    expect(context().lookAt).toBe(supervisor.clock.at + 3_600_000);
+    const before = supervisor.persisted();
+    looks({ inHand });
+    expect(supervisor.persisted()).toBe(before);
+  });
+
+  test('then those who wait for an hour to be over still do when another one comes and is approved', () => {
+    policy([APPROVE], { limits: { approvals_per_hour: 2, hosts_at_once: 1 } });
+    looks({ opened: [standing('a', 'web'), standing('b', 'web'), standing('b', 'db')] });
+    ready('b');
+    ready('a');
+    expect(context().lookAt).toBeNull(); // for the host
+    const { at } = supervisor.clock;
+    supervisor.pass(1000);
+    const db = { type: 'remedy.ready', key: 'b/db', actionId: 'a-db' } as const;
+    expect(approved(tell(db))).toEqual(['a-db']);
+    expect(context().lookAt).toBe(at + 3_600_000);
   });
 });
 
@@ -149,7 +215,7 @@ describe('what is decided', () => {
   test("given somebody else's action is open for it, then nothing is proposed meanwhile", () => {
     policy([PROPOSE]);
     looks({ opened: [standing('vps', 'web')], inHand: { [key('vps')]: 'plan-1' } });
-    expect(context().standing[key('vps')]?.decision).toMatchObject({
+    expect(stoodAt(key('vps'))?.decision).toMatchObject({
       mode: 'recommend',
       because: 'action plan-1 is open for it',
     });
@@ -308,7 +374,7 @@ describe('what comes back again and again', () => {
     expect([1, 2, 3].flatMap(flaps)).toEqual(['a-1', 'a-2', 'a-3']);
     supervisor.restore();
     expect(comes()).toEqual([true]);
-    expect(context().standing[key('a')]?.decision).toMatchObject({
+    expect(stoodAt(key('a'))?.decision).toMatchObject({
       mode: 'recommend',
       because: expect.stringContaining('3 actions were approved for a/web within an hour'),
     });
@@ -317,7 +383,7 @@ describe('what comes back again and again', () => {
     goes();
     supervisor.pass(3_600_000);
     expect(comes()).toEqual([false]);
-    expect(context().standing[key('a')]?.decision.mode).toBe('approve');
+    expect(stoodAt(key('a'))?.decision.mode).toBe('approve');
   });
 
   test('given another number in the policy, then that holds', () => {
@@ -344,7 +410,7 @@ describe('what comes back again and again', () => {
 
 describe('earned autonomy (S4)', () => {
   const EARN: SupervisorRule = { name: 'e', actions: ACTING, mode: 'earn', after: 2 };
-  const mode = (): string | undefined => context().standing[key('a')]?.decision.mode;
+  const mode = (): string | undefined => stoodAt(key('a'))?.decision.mode;
   const of = 'redeploy a/web';
   beforeEach(() => {
     policy([EARN]);
@@ -378,7 +444,7 @@ describe('earned autonomy (S4)', () => {
     tell({ type: 'autonomy.revoked', class: of, by: 'ann' });
     expect(mode()).toBe('propose');
     for (let i = 0; i < 5; i += 1) ended('a', 'verified');
-    expect(context().standing[key('a')]?.decision.because).toMatch(/taken back by ann/);
+    expect(stoodAt(key('a'))?.decision.because).toMatch(/taken back by ann/);
     tell({ type: 'autonomy.cleared', class: of, by: 'ann' });
     ended('a', 'verified');
     ended('a', 'verified');
@@ -399,5 +465,5 @@ describe('earned autonomy (S4)', () => {
 test('how far a drift is, is known from what it says', () => {
   opens('vps');
   tell({ type: 'drift.moved', key: key('vps'), status: 'proposed', actionId: 'x' });
-  expect(context().standing[key('vps')]).toMatchObject({ status: 'proposed', actionId: 'x' });
+  expect(stoodAt(key('vps'))).toMatchObject({ status: 'proposed', actionId: 'x' });
 });

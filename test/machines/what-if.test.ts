@@ -163,6 +163,23 @@ describe('drifts', () => {
     expect(Object.values(said).map(({ kind }) => kind)).toEqual(Array(4).fill('proposed'));
   });
 
+  test('given a missing service is back while another is unwell, then it is missed no more by who doubts the observer', () => {
+    const missing = { kind: 'missing_service' } as const;
+    const log = new WrittenLog()
+      .say(0, 'reconcile_required', 'a/x', missing)
+      .say(1, 'reconcile_required', 'b/x', missing)
+      .stood('c/x', 2, null)
+      .say(3, 'drift_resolved', 'a/x')
+      .say(4, 'reconcile_required', 'd/x', missing)
+      .cases();
+    const services = { ...COUNTS.services, desired: 3 };
+    const counts = { ...COUNTS, services };
+    const policy = policyOf([PROPOSE], { doubt_above_percent: 99 });
+    expect(verdicts(recordingWith(log), policy, { counts })['d/x@4']).toMatchObject({
+      kind: 'proposed',
+    });
+  });
+
   test('given a class that a person took back, then it is not approved', () => {
     const log = new WrittenLog().helped('a/x', 0).stood('a/x', 100, 200).cases();
     const policy = policyOf([{ ...APPROVE, mode: 'earn', after: 1 }]);
@@ -186,6 +203,16 @@ describe('drifts', () => {
     expect(verdicts(recordingWith(log.cases()), calm, { counts: COUNTS })['vps/s0@0']?.kind).toBe(
       'approved',
     );
+  });
+
+  test('given a person said yes while a limit held the policy up, then it was a person who let it run, and it was not held up', () => {
+    const log = new WrittenLog().stood('b/y', 0, 60).helped('a/x', 1).cases();
+    expect(verdicts(recordingWith(log), policyOf([APPROVE]))['a/x@1']).toMatchObject({
+      kind: 'proposed',
+      requiresHuman: false,
+      approvedAt: null,
+      run: { at: at(6) },
+    });
   });
 
   test('given a person said no, then it was over for as long as the drift stood', () => {

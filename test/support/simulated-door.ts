@@ -6,6 +6,8 @@ import { actionAddress, GATE, SUPERVISOR } from '../../machines/addresses.ts';
 import type { ActionContext } from '../../machines/action-context.ts';
 import type { GateContext } from '../../machines/gate.machine.ts';
 import { asJsonObject, jsonEqual } from '../../machines/json.ts';
+import { lookOf, partsOf, saysNoMore } from '../../machines/look.ts';
+import type { OpenAction } from '../../machines/look.ts';
 import { Reconciler } from '../../machines/reconcile.ts';
 import type { Reconciled } from '../../machines/reconcile.ts';
 import type { Policy } from '../../machines/remediation.ts';
@@ -20,7 +22,6 @@ import type { SimulatedFiles } from './simulated-files.ts';
 import type { SimulatedFleet } from './simulated-fleet.ts';
 import type { Living, SimulatedKernel } from './simulated-kernel.ts';
 
-const MAX_CHANGES = 200;
 const COALESCE_MS = 100;
 const AGAIN_MS = 1000;
 
@@ -154,7 +155,7 @@ export class SimulatedDoor {
     const standing = standingOf(this.supervisor);
     const reconciled = this.#reconciler.look(desired, observed, standing, policy, at);
     this.seen = { at, desired, observed, reconciled };
-    const look = this.#lookOf(reconciled, desired);
+    const look = lookOf(reconciled, desired.dependants, this.#asOpen());
     this.onLook(look, this.seen);
     return this.#tell(look, at);
   }
@@ -168,37 +169,9 @@ export class SimulatedDoor {
     return this.#observed.value;
   }
 
-  #lookOf(
-    { changes, counts, beyond, doubt, staleSince, drifts }: Reconciled,
-    desired: Desired,
-  ): Look {
-    const withDependants = (one: Look['opened'][number]) => {
-      const found = desired.dependants.get(one.drift.key) ?? [];
-      return found.length === 0 ? one : { ...one, dependants: found.slice(0, 50) };
-    };
-    const drifting = new Set(drifts.map(({ drift }) => drift.key));
-    return {
-      opened: changes.opened.map(withDependants),
-      changed: changes.changed.map(withDependants),
-      closed: changes.closed,
-      counts,
-      beyond,
-      doubt,
-      staleSince,
-      inHand: this.#inHand(drifting),
-    };
-  }
-
-  #inHand(drifting: ReadonlySet<string>): Look['inHand'] {
-    const found: [string, string][] = [];
-    for (const action of this.openActions()) {
-      const { actionId, facts, origin } = action;
-      if (origin?.startsWith(`${SUPERVISOR}/`) === true) continue;
-      const { host = '', service = '' } = facts ?? {};
-      const key = service === '' || service === host ? host : `${host}/${service}`;
-      if (drifting.has(key)) found.push([key, actionId]);
-    }
-    return Object.fromEntries(found.sort(([a], [b]) => (a < b ? -1 : 1)));
+  *#asOpen(): Generator<OpenAction> {
+    for (const { actionId, facts, origin } of this.openActions())
+      yield { id: actionId, host: facts?.host ?? '', service: facts?.service ?? '', origin };
   }
 
   *openActions(): Generator<ActionContext> {
@@ -210,11 +183,12 @@ export class SimulatedDoor {
   #tell(look: Look, at: number): boolean {
     const told = this.#told;
     const refreshMs = (this.policy.supervisor.stale_after * 1000) / 3;
-    const isKnown = told !== undefined && at - told.at < refreshMs && isSame(told.look, look);
-    if (isKnown && this.supervisor.skipped === null) return true;
+    const isKnown = told !== undefined && at - told.at < refreshMs && saysNoMore(told.look, look);
+    const { skipped, look: before } = this.supervisor;
+    if (isKnown && skipped === null && before?.unfinished !== true) return true;
     for (const part of partsOf(look))
       if (!this.#send(SUPERVISOR, { type: 'supervisor.looked', ...part })) return false;
-    this.#told = { look: { ...look, opened: [], changed: [], closed: [] }, at };
+    this.#told = { look, at };
     return true;
   }
 
@@ -271,25 +245,3 @@ export const leavingIn = ({ leaving }: SupervisorContext): string[] =>
 /** It is not over. */
 export const isOpen = ({ driver }: Living): boolean =>
   driver.value !== 'settled' && driver.value !== 'empty';
-
-const isSame = (told: Look, look: Look): boolean =>
-  look.opened.length + look.changed.length + look.closed.length === 0 &&
-  jsonEqual(asJsonObject(told), asJsonObject({ ...look, opened: [], changed: [], closed: [] }));
-
-function partsOf(look: Look): Look[] {
-  const { opened, changed, closed } = look;
-  if (opened.length + changed.length + closed.length <= MAX_CHANGES) return [look];
-  const none = { ...look, opened: [], changed: [], closed: [] };
-  return [
-    ...cut(closed).map((part) => ({ ...none, closed: part })),
-    ...cut(changed).map((part) => ({ ...none, changed: part })),
-    ...cut(opened).map((part) => ({ ...none, opened: part })),
-  ];
-}
-
-function cut<T>(list: readonly T[]): T[][] {
-  const parts: T[][] = [];
-  for (let from = 0; from < list.length; from += MAX_CHANGES)
-    parts.push(list.slice(from, from + MAX_CHANGES));
-  return parts;
-}

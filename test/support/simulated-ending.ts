@@ -6,7 +6,8 @@
  * E2 When that was repaired by hand, nothing stands at all, and the summary says so.
  * E3 Every actor is what its birth and its events make of it.
  */
-import { isDriftAddress, SUPERVISOR } from '../../machines/addresses.ts';
+import { isDriftAddress } from '../../machines/addresses.ts';
+import { entriesIn, inShards, namesIn } from '../../machines/shards.ts';
 import { WORDS_ONLY } from '../../machines/supervision.ts';
 import type { Stood } from '../../machines/supervisor-context.ts';
 import { leavingIn } from './simulated-door.ts';
@@ -34,13 +35,13 @@ export function comesToRest(lab: SimulatedHomelab): void {
 function whyNotAtRest(lab: SimulatedHomelab): string | null {
   const { supervisor, policy } = lab.door;
   const failures = policy.supervisor.deployment_failures;
-  for (const [key, stood] of Object.entries(supervisor.standing)) {
+  for (const [key, stood] of entriesIn(supervisor.standing)) {
     if (lab.fleet.isInOrder(key, failures)) return `${key} is in order, and its drift stands`;
     const wants = whyUnfinished(stood);
     if (wants !== null) return `${key} ${wants}`;
   }
   for (const key of outOfOrder(lab, failures))
-    if (!Object.hasOwn(supervisor.standing, key))
+    if (inShards(supervisor.standing, key) === undefined)
       return `${key} is out of order, and nobody says so`;
   return whyInHand(lab);
 }
@@ -78,13 +79,11 @@ function whyInHand(lab: SimulatedHomelab): string | null {
 
 function whyNotWell(lab: SimulatedHomelab): string | null {
   const { supervisor, seen } = lab.door;
-  const [first] = Object.keys(supervisor.standing);
+  const [first] = namesIn(supervisor.standing);
   if (first !== undefined) return `${first} stands`;
   const inHand = whyInHand(lab);
   if (inHand !== null) return inHand;
-  const drift = [...lab.kernel.actors.keys()].find(
-    (one) => isDriftAddress(one) && one !== SUPERVISOR,
-  );
+  const drift = [...lab.kernel.actors.keys()].find(isDriftAddress);
   if (drift !== undefined) return `${drift} lives`;
   const summary = seen?.reconciled.summary;
   return summary === 'nominal' ? null : `all is well, and the summary says ${summary}`;

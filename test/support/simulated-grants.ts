@@ -3,6 +3,7 @@
  * and whether each may be given at all (V1, V2 of simulated-invariants.ts).
  */
 import { matchingGlob } from '../../machines/globs.ts';
+import { inShards } from '../../machines/shards.ts';
 import { ACTING_REMEDIES } from '../../machines/supervision.ts';
 import type { SupervisorContext } from '../../machines/supervisor-context.ts';
 
@@ -88,7 +89,7 @@ export class Grants {
 
 function mayDecide(context: SupervisorContext, key: string, actionId: string): void {
   const { frozen, look, skipped, alwaysHuman, inHand, standing } = context;
-  const stood = standing[key];
+  const stood = inShards(standing, key);
   holds(!frozen, () => `V2 ${actionId} is granted while frozen`);
   holds(look?.doubt === null && look.staleSince === null, () => `V2 ${actionId} in doubt`);
   holds(skipped === null, () => `V2 ${actionId} is granted after a skipped look`);

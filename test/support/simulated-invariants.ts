@@ -19,6 +19,7 @@ import { actionAddress, GATE, isDriftAddress, SUPERVISOR } from '../../machines/
 import type { DriftContext } from '../../machines/drift-context.ts';
 import type { SendParams } from '../../machines/events.ts';
 import type { JsonObject } from '../../machines/json.ts';
+import { inShards, namesIn } from '../../machines/shards.ts';
 import { ACTING_REMEDIES, targetKey } from '../../machines/supervision.ts';
 import type { Decision, Look } from '../../machines/supervision.ts';
 import { standingOf } from '../../machines/supervisor-context.ts';
@@ -156,14 +157,17 @@ export class Invariants {
     const { look, standing } = this.#door.supervisor;
     const key = targetKey({ host, service });
     holds(!this.#answered.has(key), () => `V5 ${key} was answered, and is proposed about again`);
-    holds(Object.hasOwn(standing, key), () => `V4 ${address} proposes, and no drift stands`);
+    holds(
+      inShards(standing, key) !== undefined,
+      () => `V4 ${address} proposes, and no drift stands`,
+    );
     holds(look?.doubt === null, () => `V4 ${address} proposes while the observer is doubted`);
     holds(look.staleSince === null, () => `V4 ${address} proposes while the observer is silent`);
   }
 
   // ---- V2, V3, V6
 
-  #action(actor: Living, event: { type: string }, { started, sent }: Reaction): void {
+  #action(actor: Living, event: { type: string }, { started }: Reaction): void {
     const context = actor.driver.snapshot.context as ActionContext;
     if (event.type === 'action.approve' && event['door' as keyof typeof event] === 'policy') {
       const { approval, proposed, facts } = context;
@@ -175,8 +179,6 @@ export class Invariants {
       );
     }
     for (const { id } of started) if (id === 'run') this.#runs(context);
-    for (const { to, event: told } of sent)
-      if (isDriftAddress(to) && told.type === 'action.settled') this.#touched.add(actor);
   }
 
   #runs(context: ActionContext): void {
@@ -260,7 +262,8 @@ export class Invariants {
       const drift = origin !== null && isDriftAddress(origin) ? actors.get(origin) : undefined;
       const isHeld =
         drift?.backlog !== null || actors.get(actionAddress(actionId))?.backlog !== null;
-      const stood = drift && standing[targetKey(drift.driver.snapshot.context as DriftContext)];
+      const key = drift && targetKey(drift.driver.snapshot.context as DriftContext);
+      const stood = key === undefined ? undefined : inShards(standing, key);
       const isAdvised = stood?.recommendation.remedy === (facts?.type ?? '');
       const isForPeople =
         stood !== undefined && !ACTING_REMEDIES.some((one) => one === facts?.type);
@@ -290,7 +293,7 @@ export class Invariants {
   /** V8. */
   #knowsStatus(drift: DriftContext): void {
     const key = targetKey(drift);
-    const stood = this.#door.supervisor.standing[key];
+    const stood = inShards(this.#door.supervisor.standing, key);
     if (stood === undefined || drift.gone !== null || drift.drift === null) return;
     const isKnown = stood.status === drift.status;
     holds(isKnown, () => `V8 ${key} is ${drift.status}, and its supervisor has it ${stood.status}`);
@@ -320,7 +323,7 @@ export class Invariants {
       );
     if (address !== SUPERVISOR) return;
     const { standing, row, granted } = this.#door.supervisor;
-    const keys = new Set(Object.keys(standing));
+    const keys = new Set(namesIn(standing));
     holds(
       row.every(({ key }) => keys.has(key)),
       () => 'V8 somebody waits for whom no drift stands',

@@ -11,9 +11,10 @@ import { DEFAULT_SUPERVISOR_POLICY, targetKey } from '../../machines/supervision
 import type { Drift, DriftEvent, Look, Ruling, Standing } from '../../machines/supervision.ts';
 import type { SummaryCounts, SupervisorEvent } from '../../machines/supervision.ts';
 import type { SupervisorPolicy, SupervisorRule } from '../../machines/supervision.ts';
+import { standingOf } from '../../machines/supervisor-context.ts';
 import type { SupervisorContext } from '../../machines/supervisor-context.ts';
 import { supervisorMachine } from '../../machines/supervisor.machine.ts';
-import { ActionDriver, hashOf } from './action.ts';
+import { ActionDriver, hashOf, PLAN, WELL } from './action.ts';
 import { MachineDriver } from './machine-driver.ts';
 import type { Clock, Reaction } from './machine-driver.ts';
 
@@ -127,13 +128,12 @@ export class SupervisionWorld {
 
   /** A reconciling: what is, against what the supervisor holds to be. */
   looks(more: Partial<Look> = {}): Look {
-    const held = this.context.standing;
-    const opened = [...this.ill].filter(([key]) => !Object.hasOwn(held, key));
+    const held = standingOf(this.context);
+    const opened = [...this.ill].filter(([key]) => !held.has(key));
     const changed = [...this.ill].filter(
-      ([key, one]) =>
-        Object.hasOwn(held, key) && held[key]?.recommendation.id !== one.recommendation.id,
+      ([key, one]) => held.has(key) && held.get(key)?.recommendation.id !== one.recommendation.id,
     );
-    const closed = Object.keys(held)
+    const closed = [...held.keys()]
       .filter((key) => !this.ill.has(key))
       .map((key) => ({ key, reason: 'drift_resolved_auto' as const }));
     const told = look({
@@ -180,9 +180,9 @@ export class SupervisionWorld {
       if (one.driver.running.has('write')) return this.#did(() => this.writes(one));
       if (one.driver.running.has('move')) return this.#did(() => one.moves());
       if (one.driver.running.has('plan'))
-        return this.#did(() => one.driver.done('plan', { ...PLAN }));
+        return this.#did(() => one.driver.done('plan', { ...PLAN, verifies: false }));
       if (one.driver.running.has('run'))
-        return this.#did(() => one.driver.done('run', { ...OUTCOME, ok: well, reason: null }));
+        return this.#did(() => one.driver.done('run', { ...WELL, ok: well }));
       if (one.driver.running.has('escalate')) return this.#did(() => one.driver.done('escalate'));
       if (one.state === 'underway.waiting') {
         this.toAction(one.context.actionId, { type: 'gate.granted' });
@@ -249,21 +249,3 @@ export class SupervisionWorld {
       this.actions.set(address, new ActionDriver(String(input['actionId']), this.clock));
   }
 }
-
-const PLAN = {
-  driver: 'docker',
-  semantics: 'at_most_once',
-  via: 'local',
-  shown: ['docker restart web'],
-  timeoutMs: 60_000,
-  verifies: false,
-  verifyMs: 120_000,
-};
-const OUTCOME = {
-  exit_code: 0,
-  signal: null,
-  stdout: '',
-  stderr: '',
-  started_at: '2026-01-01T00:00:00.000Z',
-  finished_at: '2026-01-01T00:00:01.000Z',
-};

@@ -21,6 +21,7 @@ import { runtimeLayout } from '../../cells/runtime-layout.ts';
 import { SUPERVISOR } from '../../machines/addresses.ts';
 import type { JsonObject, JsonValue } from '../../machines/json.ts';
 import type { ActionStatus } from '../../machines/remediation.ts';
+import { valuesIn } from '../../machines/shards.ts';
 import type { SupervisorContext } from '../../machines/supervisor-context.ts';
 import { RecordingExecutor } from './actions.ts';
 import { eventually } from './eventually.ts';
@@ -98,7 +99,7 @@ export class SupervisedHomelab extends HomelabFiles {
   /** `key: status`, sorted. */
   standing(): string[] {
     const { standing } = this.context;
-    return Object.values(standing)
+    return valuesIn(standing)
       .map(({ drift, status }) => `${drift.key}: ${status}`)
       .toSorted();
   }
