@@ -94,7 +94,11 @@ function obstacles(
 }
 
 /** Triggers after which the containers are started again, and nothing is deployed anew. */
-const CONTAINER_TRIGGERS: readonly string[] = ['containers_not_running', 'mqtt_unreachable'];
+const CONTAINER_TRIGGERS: readonly string[] = [
+  'containers_not_running',
+  'ha_websocket_dead',
+  'mqtt_unreachable',
+];
 const RISKS: Readonly<Record<Remedy, Recommendation['risk']>> = {
   container_restart: 'low',
   redeploy: 'guarded',

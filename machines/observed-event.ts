@@ -4,8 +4,8 @@
  *
  * E1 What this runtime, or a program in its place, says of its own doings (proposals, reconciling) is no observation.
  * E2 A type that nobody knows says nothing of health, whatever its severity, unless its name ends in `_unhealthy`,
- *    `_failed` or `_down`. What such a one began is ended by its own counterpart (`_healthy`, `_recovered`, `_up` with the
- *    same beginning), or by the service's word that it is well.
+ *    `_failed`, `_down` or `_dead`. What such a one began is ended by its own counterpart (`_healthy`, `_recovered`, `_up`
+ *    with the same beginning), or by the service's word that it is well. `ALERTS` are for people, whatever they end in.
  * E3 Nothing happens later than it is heard: a clock that is ahead must not keep what comes after from counting.
  */
 import type { HomelabEvent, Severity } from './homelab-events.ts';
@@ -131,13 +131,23 @@ const KNOWN: ReadonlyMap<string, Sign> = new Map([
   ['containers_not_running', { is: 'ill', cause: 'containers_not_running' }],
   ['mqtt_unreachable', { is: 'ill', cause: 'mqtt' }],
 ]);
-const ILL_ENDS = ['_unhealthy', '_failed', '_down'];
+const ILL_ENDS = ['_unhealthy', '_failed', '_down', '_dead'];
+/** Of Home Assistant's diagnosing agent: something of the house is not right, and a restart would mend none of it. */
+const ALERTS: ReadonlySet<string> = new Set([
+  'automation_failing',
+  'entity_unavailable',
+  'integration_failed',
+  'recorder_lag',
+  'system_health_degraded',
+  'update_available',
+]);
 const WELL_ENDS = ['_healthy', '_recovered', '_up'];
 
 /** What it says of a service, or of a host in general; undefined: nothing. */
 export function healthSign(type: string): Sign | undefined {
   const known = KNOWN.get(type);
   if (known) return known;
+  if (ALERTS.has(type)) return undefined;
   const ill = ILL_ENDS.find((end) => type.endsWith(end));
   if (ill !== undefined) return { is: 'ill', cause: type.slice(0, -ill.length) };
   const well = WELL_ENDS.find((end) => type.endsWith(end));

@@ -51,7 +51,7 @@ export interface Incident {
   lastAt: number;
   severity: Severity;
   occurrences: number;
-  /** Those that are not over. */
+  /** Of each cause that is not over, the type that spoke of it last; the newest last. */
   causes: readonly string[];
   resolvedAt: number | null;
   resolvedBy: string | null;
@@ -153,7 +153,7 @@ export const courseOf = ({ settled, marks }: Timeline, signOf: SignOf): Course =
 
 function followed(from: Course, marks: readonly Mark[], signOf: SignOf): Course {
   let course = from;
-  for (const { mark, sign } of counting(marks, signOf)) course = step(course, mark, sign);
+  for (const one of counting(marks, signOf)) course = step(course, one, signOf);
   return course;
 }
 
@@ -191,17 +191,21 @@ function isToldBetter(mark: Mark, marks: readonly Mark[]): boolean {
   });
 }
 
-function step(course: Course, mark: Mark, sign: Sign): Course {
-  if (sign.is === 'ill') return fallen(course, mark, sign.cause);
-  if (sign.cause === null) return risen(course, mark);
+function step(course: Course, { mark, sign }: Counting, signOf: SignOf): Course {
+  if (sign.is === 'well' && sign.cause === null) return risen(course, mark);
   const { open } = course;
-  if (open === null || !open.causes.includes(sign.cause)) return course;
-  const causes = open.causes.filter((cause) => cause !== sign.cause);
-  return causes.length === 0 ? risen(course, mark) : { ...course, open: { ...open, causes } };
+  const others = (open?.causes ?? []).filter((type) => causeOf(type, signOf) !== sign.cause);
+  if (sign.is === 'ill') return fallen(course, mark, others);
+  if (open === null || others.length === open.causes.length) return course;
+  return others.length === 0
+    ? risen(course, mark)
+    : { ...course, open: { ...open, causes: others } };
 }
 
-/** T4. */
-function fallen(course: Course, mark: Mark, cause: string): Course {
+const causeOf = (type: string, signOf: SignOf): string => signOf(type)?.cause ?? type;
+
+/** T4. `others`: of the causes that stand, those that it does not speak of. */
+function fallen(course: Course, mark: Mark, others: readonly string[]): Course {
   const { at, type, severity } = mark;
   const last = course.closed.at(-1);
   const isSameSecond = last !== undefined && secondOf(last.openedAt) === secondOf(at);
@@ -213,7 +217,7 @@ function fallen(course: Course, mark: Mark, cause: string): Course {
     lastAt: at,
     severity: before === null ? severity : worse(before.severity, severity),
     occurrences: (before?.occurrences ?? 0) + 1,
-    causes: [...new Set([...(before?.causes ?? []), cause])].slice(0, MAX_CAUSES),
+    causes: [...others.slice(0, MAX_CAUSES - 1), type],
     resolvedAt: null,
     resolvedBy: null,
   };

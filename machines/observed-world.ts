@@ -2,7 +2,7 @@
  * What is known of a host as the homelab's programs read it: entries of `world/nodes.json`, `services.json` ("host/service"),
  * `deployments.json` (by correlation id) and `incidents.json` (`inc-<unix>-<node>-<service>`). Times are float epoch seconds.
  *
- * W1 The same record at the same time gives the same entries; `now` only says which incidents are long over.
+ * W1 The same record at the same time gives the same entries; `now` only says what is long over, and what takes too long.
  * W2 What nobody said is null, or `unknown`; it is not guessed (P9).
  */
 import { deploymentsWithId, looseDeployments } from './observed-deployments.ts';
@@ -42,7 +42,7 @@ export type ServiceEntry = {
   status: 'healthy' | 'unhealthy' | 'deploying' | 'unknown';
   /** Since when it is well or ill. */
   since: number | null;
-  /** What makes it ill. */
+  /** What makes it ill: of several causes that stand, the newest. */
   trigger: string | null;
   severity: string;
   flap_score: number;
@@ -120,7 +120,7 @@ export function worldOf(record: HostRecord, now: number): WorldEntries {
   return {
     node: nodeEntry(record, presence, activeIds(ofHost)),
     services: services.map(({ service, known, course, incidents: own }) => ({
-      ...serviceEntry(record, { service, known, course }, deployments),
+      ...serviceEntry(record, { service, known, course, now }, deployments),
       active_incidents: activeIds(own),
     })),
     deployments: deployments
@@ -154,22 +154,24 @@ function pressureOf({ condition }: Course): Pressure {
 
 function serviceEntry(
   record: HostRecord,
-  { service, known, course }: { service: string; known: ServiceRecord; course: Course },
+  about: { service: string; known: ServiceRecord; course: Course; now: number },
   deployments: readonly ToldDeployment[],
 ): ServiceEntry {
+  const { service, known, course, now } = about;
   const { last } = known;
+  const until = Math.max(record.newestAt, now) - DEPLOYING_MS;
   const isDeploying = deployments.some(
     (told) =>
       told.service === service &&
       told.status === 'in_progress' &&
-      (told.lastStartedAt ?? 0) > record.newestAt - DEPLOYING_MS,
+      (told.lastStartedAt ?? 0) > until,
   );
   return {
     node: record.host,
     service,
     status: isDeploying ? 'deploying' : statusOf(course),
     since: secondsOrNull(course.since),
-    trigger: course.open?.lastType ?? null,
+    trigger: course.open?.causes.at(-1) ?? null,
     severity: course.open?.severity ?? severityOf(last),
     flap_score: flapScore(course, record.newestAt),
     active_incidents: [],

@@ -4,13 +4,14 @@
  *
  * O1 What was heard reaches its host's record in the same commit. A host too many is counted as refused, and shown.
  * O2 A host has one record under its name in the inventory, whatever else it is called.
+ *    Whoever knows the inventory may say which of them are `gone`, so that made-up names do not use up the room.
  * O3 `observer.rebuild` forgets every host: their records are made anew from what is told again. Only where a checkpoint is
  *    known to have been written does its absence mean that somebody wants that.
  */
 import { setup } from 'xstate';
 import { observedAddress } from './addresses.ts';
 import type { SendParams, SpawnParams, Stamp, StopParams } from './events.ts';
-import { EMPTY_ROLL, enrol, enrolled, isEnrolled } from './incident-roll.ts';
+import { EMPTY_ROLL, enrol, enrolled, isEnrolled, strikeOff } from './incident-roll.ts';
 import type { Roll } from './incident-roll.ts';
 import { asJsonObject } from './json.ts';
 import { observedEvent } from './observed-event.ts';
@@ -43,7 +44,8 @@ export type ObserverRootEvent =
   | ObserverEvent
   /** From event files, by the host's name in the inventory. At most 100. */
   | { type: 'observer.read'; host: string; events: ObservedEvent[] }
-  | { type: 'observer.configured'; aliases: Record<string, string> }
+  /** `gone`: hosts of which nothing is to be known any more. */
+  | { type: 'observer.configured'; aliases: Record<string, string>; gone?: string[] }
   /** The first checkpoint of this generation is durable. */
   | { type: 'observer.checkpointed'; generation: string }
   | { type: 'observer.rebuild'; generation: string; reason: string };
@@ -104,9 +106,16 @@ const passOn = observer.enqueueActions(({ context, event, enqueue }) => {
 const hasRoom = ({ roll }: ObserverContext, address: string): boolean =>
   roll.size < MAX_OBSERVED_HOSTS || isEnrolled(roll, address);
 
-const configure = observer.assign(({ event }) =>
-  event.type === 'observer.configured' ? { aliases: event.aliases } : {},
-);
+const configure = observer.enqueueActions(({ context, event, enqueue }) => {
+  if (event.type !== 'observer.configured') return;
+  const { aliases, gone = [] } = event;
+  const addresses = gone
+    .map(observedAddress)
+    .filter((address) => isEnrolled(context.roll, address));
+  for (const address of addresses)
+    enqueue({ type: 'stop', params: { address, reason: 'it is in no inventory' } });
+  enqueue.assign({ aliases, roll: addresses.reduce(strikeOff, context.roll) });
+});
 /** O3. */
 const forget = observer.enqueueActions(({ context, event, enqueue }) => {
   if (event.type !== 'observer.rebuild') return;

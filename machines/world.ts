@@ -22,6 +22,7 @@ import type { WorldContent } from './world-forms.ts';
 import { MAX_NAME, eachEntry, isName, nameIn, placeIn, placeOf } from './world-forms.ts';
 import { isSameObservation } from './world-equality.ts';
 import { deploymentsOf, readAttempt } from './world-deployments.ts';
+import { countIn, typeIn } from './world-incidents.ts';
 import type { Attempt } from './world-deployments.ts';
 import {
   NODE_STATUS,
@@ -218,16 +219,12 @@ class World {
     const service = nameIn(entry, 'service');
     const isOfHost = service === undefined || service === host || !isName(service);
     const own = host === undefined ? undefined : this.#aliases.get(host);
-    const { occurrence_count: count = entry['occurrences'] } = entry;
     return {
       id,
       host,
       service: isOfHost || service === own ? null : service,
-      type: TYPE_FIELDS.reduce<string | null>(
-        (type, field) => type ?? triggerOf(entry[field]),
-        null,
-      ),
-      occurrences: typeof count === 'number' && count >= 1 ? Math.floor(Math.min(count, 1e9)) : 1,
+      type: typeIn(entry),
+      occurrences: countIn(entry),
     };
   }
 
@@ -254,7 +251,6 @@ const INCIDENT_FIELDS = [
   'incident_id',
 ];
 const TRIGGER_FIELDS = ['trigger', 'reason', 'last_event_type', 'last_event'];
-const TYPE_FIELDS = ['type', 'trigger', 'event_type', 'last_type'];
 
 function nodeOf(entry: JsonValue, mtimeMs: number | null): ObservedNode {
   const { status, condition } = statusIn(entry, NODE_STATUS);

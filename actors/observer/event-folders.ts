@@ -3,8 +3,10 @@
  * order, from other machines, some of them late and under a name that sorts before what was read.
  *
  * F1 A folder is listed when its time of change is another than at the last listing of which every file was read; what is
- *    new in it is told by name, and after a restart by the file's own time of change (ctime), which no copy brings along.
- * F2 The days around now are looked at in every round, all others a few at a time, in turn (P8).
+ *    new in it is told by name, and after a restart by the file's own time of change. Both are ctimes: the others can be
+ *    set, and a copy (rsync -t) brings along those of its source.
+ * F2 At the start all days in their order; from then on the days around now in every round, all others a few at a time, in
+ *    turn (P8).
  * F3 Only real folders and names that cannot lead elsewhere; what cannot be listed is no empty folder: it is said, and looked
  *    at again.
  */
@@ -13,6 +15,7 @@ import { join } from 'node:path';
 import { hasCode } from '../../cells/inside.ts';
 import { toPlainError } from '../../machines/errors.ts';
 import type { LinesPlace } from './event-lines.ts';
+import { isOpen } from './event-turns.ts';
 
 export const LINES_FILE = 'events.jsonl';
 
@@ -25,8 +28,8 @@ export interface EventFolder {
   seen: Set<string> | undefined;
   /** In the order of their names. */
   unread: string[];
-  /** Files that could not be read yet. */
-  again: Set<string>;
+  /** Files that could not be read yet, and when that was tried first (monotonic, ms). */
+  again: Map<string, number>;
   /** How far the `events.jsonl` was read, whether there is one, and whether it has more. */
   lines: LinesPlace | undefined;
   isLined: boolean;
@@ -48,8 +51,9 @@ export interface FolderMark {
 
 const DAY = /^\d{4}-\d\d-\d\d$/;
 const DAY_MS = 86_400_000;
-/** Folders of other days in one round. */
+/** Folders of other days in one round, and of all days at the start. */
 const IN_TURN = 64;
+const AT_START = 512;
 /** Names that wait to be read, above which no other day is looked at. */
 const MOST_WAITING = 20_000;
 /** A folder that changed so short a time ago may change again within one tick of its file system's clock, ns. */
@@ -61,6 +65,8 @@ export class EventFolders {
   readonly #folders = new Map<string, EventFolder>();
   #marks: FolderMarks;
   #round: string[] = [];
+  /** How long the last look took. */
+  lookMs = 0;
   /** Every folder was looked at since the start. */
   isComplete = false;
   /** What cannot be listed, by path. */
@@ -73,18 +79,23 @@ export class EventFolders {
 
   /** Those in which something is to be read, the oldest day first. `now`: epoch ms. */
   look(now: number): EventFolder[] {
+    const began = performance.now();
+    const found = this.#look(now);
+    this.lookMs = performance.now() - began;
+    return found;
+  }
+
+  #look(now: number): EventFolder[] {
     const days = this.#list('', (entry) => DAY.test(entry))?.toSorted();
     if (days === undefined) return [];
-    const around = new Set([-1, 0, 1].map((count) => dayOf(now + count * DAY_MS)));
-    for (const day of days.filter((name) => around.has(name))) this.#lookAtDay(day, now);
-    this.#lookInTurn(
-      days.filter((name) => !around.has(name)),
-      now,
-    );
+    if (this.isComplete) {
+      const around = new Set([-1, 0, 1].map((count) => dayOf(now + count * DAY_MS)));
+      for (const day of days.filter((name) => around.has(name))) this.#lookAtDay(day, now);
+      const others = days.filter((name) => !around.has(name));
+      this.#lookInTurn(others, now, IN_TURN);
+    } else this.#lookInTurn(days, now, AT_START);
     this.#forget(new Set(days));
-    return [...this.#folders.values()]
-      .filter(({ unread, hasLines }) => unread.length > 0 || hasLines)
-      .toSorted((a, b) => (a.key < b.key ? -1 : 1));
+    return [...this.#folders.values()].filter(isOpen).toSorted((a, b) => (a.key < b.key ? -1 : 1));
   }
 
   /** It was read to the end of the last listing. */
@@ -107,9 +118,9 @@ export class EventFolders {
   }
 
   /** F2. */
-  #lookInTurn(days: readonly string[], now: number): void {
+  #lookInTurn(days: readonly string[], now: number, most: number): void {
     if (this.#round.length === 0) this.#round = [...days];
-    for (let looked = 0; looked < IN_TURN && this.#waiting() < MOST_WAITING;) {
+    for (let looked = 0; looked < most && this.#waiting() < MOST_WAITING;) {
       const day = this.#round.shift();
       if (day === undefined) break;
       looked += 1 + this.#lookAtDay(day, now);
@@ -133,17 +144,17 @@ export class EventFolders {
   /** F1. */
   #lookAt(key: string, host: string, now: number): void {
     const stats = lstatSync(join(this.#root, key), { bigint: true, throwIfNoEntry: false });
-    if (stats === undefined) return;
+    if (stats === undefined) return void this.problems.delete(key);
     const folder = this.#folders.get(key) ?? this.#known(key, host);
     this.#folders.set(key, folder);
     if (folder.isLined) folder.hasLines = this.#hasMoreLines(folder);
-    if (folder.isQuiet && folder.readAt === stats.mtimeNs && folder.again.size === 0) return;
+    if (folder.isQuiet && folder.readAt === stats.ctimeNs && folder.again.size === 0) return;
     const all = this.#list(key, (name) => /\.jsonl?$/.test(name), 'files');
     if (all === undefined) return;
     folder.isLined = all.includes(LINES_FILE);
     folder.hasLines = folder.isLined && this.#hasMoreLines(folder);
     const names = all.filter((name) => name.endsWith('.json'));
-    folder.listedAt = stats.mtimeNs;
+    folder.listedAt = stats.ctimeNs;
     folder.isQuiet = false;
     const seen = (folder.seen ??= this.#seenBefore(folder, names));
     folder.unread = names.filter((name) => !seen.has(name)).toSorted();
@@ -158,7 +169,7 @@ export class EventFolders {
       host,
       seen: undefined,
       unread: [],
-      again: new Set(),
+      again: new Map(),
       lines: mark?.lines,
       isLined: mark?.lines !== undefined,
       hasLines: false,
@@ -216,9 +227,10 @@ export class EventFolders {
 
   /** Whole days are cleared away. */
   #forget(days: ReadonlySet<string>): void {
-    for (const key of this.#folders.keys())
-      if (!days.has(key.slice(0, 10))) this.#folders.delete(key);
     const isGone = (key: string): boolean => !days.has(key.slice(0, 10));
+    for (const key of this.#folders.keys()) if (isGone(key)) this.#folders.delete(key);
+    for (const path of this.problems.keys())
+      if (path !== '' && isGone(path)) this.problems.delete(path);
     if (Object.keys(this.#marks).some(isGone))
       this.#marks = Object.fromEntries(Object.entries(this.#marks).filter(([key]) => !isGone(key)));
   }

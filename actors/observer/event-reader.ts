@@ -3,7 +3,8 @@
  *
  * R1 A file counts as read when what it says is durable. Read once more, after a kill, it changes nothing
  *    (machines/observed-timeline.ts, T1).
- * R2 Hosts take turns, a few files each; so many files a second in all (P8).
+ * R2 Hosts take turns, a few files each; so many files a second in all (P8). What was there at the start is read day by day:
+ *    what is told of a thing in one host's folder must not come too late to count because another's was read faster.
  * R3 A file that cannot be understood may be half written: it is tried again while it is young, then named once and passed
  *    over.
  * R4 Without its checkpoint everything is read anew, into new records.
@@ -22,6 +23,7 @@ import { Batch, readEvent } from './event-batch.ts';
 import { EventFolders, LINES_FILE } from './event-folders.ts';
 import type { EventFolder } from './event-folders.ts';
 import { readLines } from './event-lines.ts';
+import { inOrder, inTurns, isOpen } from './event-turns.ts';
 import { isRemoved, readCheckpoint, writeCheckpoint } from './observer-checkpoint.ts';
 import type { ObserverLog } from './observer-door.ts';
 
@@ -41,12 +43,15 @@ export interface EventReaderOptions {
   filesPerSecond?: number;
   /** Between two looks at the folders when nothing is to be read, ms. Default 1000. */
   idleMs?: number;
+  /** R3. A file that was written so short a time ago may be half written, ms. Default 10,000. */
+  youngMs?: number;
 }
 
 /** Files, or lines, of one host at a time. */
 const AT_A_TIME = 50;
 const ROUNDS_PER_SECOND = 4;
-/** A file that was written so short a time ago may be half written, ms. */
+/** Looking for what is new takes a twentieth of the time, however many folders there are. */
+const PAUSE = 20;
 const YOUNG_MS = 10_000;
 const MAX_REFUSED_NAMES = 20;
 
@@ -105,7 +110,8 @@ export class EventReader {
       } catch (error) {
         this.#told(toPlainError(error).message);
       }
-      const pauseMs = isBehind ? 1000 / ROUNDS_PER_SECOND : idleMs;
+      const quietMs = Math.max(idleMs, PAUSE * this.#folders.lookMs);
+      const pauseMs = isBehind ? 1000 / ROUNDS_PER_SECOND : quietMs;
       await sleep(pauseMs, null, { signal, ref: false }).catch(() => undefined);
     }
   }
@@ -148,14 +154,14 @@ export class EventReader {
     const now = Date.now();
     const folders = this.#folders.look(now);
     let budget = Math.max(AT_A_TIME, filesPerSecond / ROUNDS_PER_SECOND);
-    for (const queue = inTurns(folders); budget > 0;) {
+    for (const queue = this.isCaughtUp ? inTurns(folders) : inOrder(folders); budget > 0;) {
       const folder = queue();
       if (folder === undefined) break;
       budget -= await this.#readSome(folder);
       if (folder.unread.length === 0) this.#folders.finish(folder, now);
     }
     this.#waiting = folders.reduce((sum, { unread }) => sum + unread.length, 0);
-    const isBehind = folders.some(({ unread, hasLines }) => unread.length > 0 || hasLines);
+    const isBehind = folders.some(isOpen);
     if (!isBehind && this.#folders.isComplete) this.#caughtUp();
     await this.#save(false);
     return isBehind || !this.#folders.isComplete;
@@ -178,7 +184,8 @@ export class EventReader {
       folder.seen?.add(name);
       folder.again.delete(name);
     }
-    for (const name of names.filter((one) => !read.includes(one))) folder.again.add(name);
+    for (const name of names.filter((one) => !read.includes(one)))
+      if (!folder.again.has(name)) folder.again.set(name, performance.now());
     if (lines !== undefined) {
       Object.assign(folder, { lines: lines.place, hasLines: lines.hasMore });
       if (lines.lines.length > 0) this.#isDirty = true;
@@ -216,7 +223,7 @@ export class EventReader {
     const { events } = this.#options;
     const stats = lstatSync(join(events, path), { throwIfNoEntry: false });
     if (stats === undefined) return true; // it is gone again
-    const isYoung = stats.mtimeMs > Date.now() - YOUNG_MS;
+    const isYoung = this.#isYoung(stats.mtimeMs, folder.again.get(name));
     try {
       const bytes = readInside(events, path, { maxBytes: MAX_MESSAGE_BYTES });
       return this.#take(bytes, { folder, path, at: stats.mtimeMs }, batch, isYoung);
@@ -227,6 +234,14 @@ export class EventReader {
       this.#refuse(path, isLink ? 'it is a symbolic link' : toPlainError(error).message);
       return true;
     }
+  }
+
+  /** R3. A date in the future says nothing: then it goes by how long it has been tried. */
+  #isYoung(mtimeMs: number, triedAt: number | undefined): boolean {
+    const { youngMs = YOUNG_MS } = this.#options;
+    const now = Date.now();
+    if (mtimeMs <= now) return mtimeMs > now - youngMs;
+    return triedAt === undefined || triedAt > performance.now() - youngMs;
   }
 
   #take(
@@ -284,25 +299,4 @@ export class EventReader {
     }
     this.#nextWriteAt = performance.now() + Math.max(1000, 10 * (performance.now() - now));
   }
-}
-
-/** R2. One folder of a host after the other, hosts in turn; each is given until nothing is left in it. */
-function inTurns(folders: readonly EventFolder[]): () => EventFolder | undefined {
-  const byHost = new Map<string, EventFolder[]>();
-  for (const folder of folders)
-    byHost.set(folder.host, [...(byHost.get(folder.host) ?? []), folder]);
-  const queues = [...byHost.values()];
-  const isOpen = ({ unread, hasLines }: EventFolder): boolean => unread.length > 0 || hasLines;
-  return () => {
-    for (let tries = queues.length; tries > 0; tries -= 1) {
-      const queue = queues.shift();
-      if (queue === undefined) return undefined;
-      while (queue[0] !== undefined && !isOpen(queue[0])) queue.shift();
-      const [folder] = queue;
-      if (folder === undefined) continue;
-      queues.push(queue);
-      return folder;
-    }
-    return undefined;
-  };
 }

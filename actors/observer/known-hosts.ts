@@ -1,9 +1,10 @@
 /**
  * Which hosts the inventory has, and what else they are called, for the observer: what is in no inventory does not belong into
- * the world. Its problems are told by the supervisor, which reads it for more.
+ * the world. A host whose file cannot be understood is in it all the same. Its problems are told by the supervisor, which reads
+ * it for more.
  */
-import type { Desired } from '../../machines/supervision.ts';
 import { DesiredSource } from '../supervisor/desired-source.ts';
+import type { DesiredLook } from '../supervisor/desired-source.ts';
 
 export interface KnownHosts {
   hosts: ReadonlySet<string>;
@@ -23,17 +24,18 @@ export function askInventory(
     log: QUIET,
     aliases: new Map(Object.entries(aliases)),
   });
-  let last: Desired | undefined;
+  let last: DesiredLook | undefined;
   let known: KnownHosts | null = null;
   return async () => {
     const look = await source.look(Date.now());
-    if (!look.ok || look.value === last) return known;
-    last = look.value;
-    const { hosts } = last;
-    known =
-      hosts.size === 0
-        ? null
-        : { hosts: new Set(hosts.keys()), aliases: Object.fromEntries(last.aliases) };
+    if (!look.ok || (last?.ok === true && isSame(last, look))) return known;
+    last = look;
+    const hosts = new Set([...look.value.hosts.keys(), ...look.unread]);
+    known = hosts.size === 0 ? null : { hosts, aliases: Object.fromEntries(look.value.aliases) };
     return known;
   };
 }
+
+type Looked = Extract<DesiredLook, { ok: true }>;
+const isSame = (a: Looked, b: Looked): boolean =>
+  a.value === b.value && a.unread.join('/') === b.unread.join('/');

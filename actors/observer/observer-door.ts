@@ -4,7 +4,9 @@
  *
  * D1 With `auto` it begins only where no other program writes that folder, and ends when one does.
  * D2 A journal that cannot be written just now keeps nothing from opening: the observer begins when it can.
- * D3 Off, it hears nothing: nobody would look at it.
+ * D3 Off, it hears and reads nothing, and gives no sign of life: nobody would look at it.
+ * D4 There is only so much room (machines/observer.machine.ts): when half of it is taken, hosts go that are in no inventory, when
+ *    that has said the same for a minute: one that is being checked out misses many for a moment.
  */
 import { mkdirSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -13,6 +15,7 @@ import { OBSERVER } from '../../machines/addresses.ts';
 import type { ObserverMode } from '../../machines/daemon-config.ts';
 import { toPlainError } from '../../machines/errors.ts';
 import type { JsonObject } from '../../machines/json.ts';
+import { MAX_OBSERVED_HOSTS } from '../../machines/observer.machine.ts';
 import { isoFromEpoch } from '../../machines/time.ts';
 import type { MissionNode, OpenDoor } from '../node.ts';
 import { unsubscribe } from '../planner/bridge-subscription.ts';
@@ -37,19 +40,29 @@ export interface ObserverDoorOptions {
   filesPerSecond?: number;
   /** Between two looks at the event folders, ms. Default 1000. */
   idleMs?: number;
+  /** A file that was written so short a time ago may be half written, ms. Default 10,000. */
+  youngMs?: number;
   /** Between two writes of the world, at least, ms. Default 1000. */
   writeMs?: number;
   /** Between two signs of life, ms. */
   heartbeatMs?: number;
   touchMs?: number;
+  /** Between two questions about the inventory, ms. Default 10,000. */
+  inventoryMs?: number;
+  /** Of so many hosts, those that are in no inventory are forgotten. Default 2,500. */
+  crowd?: number;
 }
 
 const WRITE_MS = 1000;
 /** Where writing takes long (a large world, a slow disk) it is written less often: it pauses twice as long as it took. */
 const PAUSE = 2;
 const TOUCH_MS = 30_000;
-/** The inventory is asked again after so long, ms. */
+const CROWD = MAX_OBSERVED_HOSTS / 2;
+/** Hosts that are forgotten at a time. */
+const MOST_FORGOTTEN = 500;
 const INVENTORY_MS = 10_000;
+/** D4. */
+const SAME_ANSWERS = 6;
 
 export async function openObserverDoor(
   node: MissionNode,
@@ -101,6 +114,8 @@ class Observer {
   #running: Promise<void> = Promise.resolve();
   #inventory: KnownHosts | null = null;
   #askInventoryAt = 0;
+  /** In a row, beside the first. */
+  #sameAnswers = 0;
   #touchAt = 0;
   #writtenAt: number | null = null;
   #problem: string | null = null;
@@ -109,7 +124,7 @@ class Observer {
 
   constructor(node: MissionNode, options: ObserverDoorOptions & { writer: WorldWriter }) {
     const { system } = node.kernel;
-    const { layout, aliases, log, filesPerSecond, idleMs } = options;
+    const { layout, aliases, log, filesPerSecond, idleMs, youngMs } = options;
     this.#options = options;
     this.#node = node;
     const name = `${node.nodeId}.${system.epoch}`;
@@ -126,6 +141,7 @@ class Observer {
       checkpointed: (generation) => this.#root.checkpointed(generation),
       ...(filesPerSecond === undefined ? {} : { filesPerSecond }),
       ...(idleMs === undefined ? {} : { idleMs }),
+      ...(youngMs === undefined ? {} : { youngMs }),
     });
     this.#heartbeat = new Heartbeat(layout.observerHeartbeat, log);
   }
@@ -213,8 +229,9 @@ class Observer {
     if (foreign !== undefined) return this.#giveWay(foreign);
     await this.#askInventory();
     const now = Date.now();
+    await this.#makeRoom();
     if (writer.isMissing()) this.#view.change();
-    const texts = await this.#view.texts(now, (host) => this.#belongs(host));
+    const texts = await this.#view.texts(now, (host) => this.#nameOf(host));
     if (!this.#reader.isCaughtUp) return this.#view.change(); // records are made anew: what there is of them is no world
     const count = texts === undefined ? 0 : await writer.write(texts);
     if (count > 0) this.#writtenAt = now;
@@ -229,22 +246,39 @@ class Observer {
     this.#options.log.warn({ reason: foreign }, 'observer_off');
     this.#root.stop();
     await unsubscribe(this.#node.kernel.system, OBSERVER);
+    await Promise.all([this.#reader.close(), this.#heartbeat.stop()]); // D3
   }
 
-  #belongs(host: string): boolean {
-    if (this.#inventory === null) return true;
-    const { hosts, aliases } = this.#inventory;
-    return hosts.has(host) || Object.hasOwn(aliases, host);
+  /** Null: the inventory does not have it. */
+  #nameOf(host: string): string | null {
+    const { aliases } = this.#root;
+    const name = Object.hasOwn(aliases, host) ? aliases[host] : undefined;
+    const isShown = this.#inventory === null || this.#inventory.hosts.has(host);
+    return name ?? (isShown ? host : null);
+  }
+
+  /** D4. */
+  async #makeRoom(): Promise<void> {
+    const { crowd = CROWD, log } = this.#options;
+    if (this.#inventory === null || this.#view.hosts < crowd) return;
+    if (this.#sameAnswers < SAME_ANSWERS) return;
+    const gone = this.#view.notShown((host) => this.#nameOf(host), MOST_FORGOTTEN);
+    if (gone.length === 0) return;
+    log.info({ hosts: gone.length }, 'hosts that are in no inventory are forgotten');
+    await this.#root.forget(gone);
   }
 
   async #askInventory(): Promise<void> {
-    const { inventory, aliases } = this.#options;
+    const { inventory, aliases, inventoryMs = INVENTORY_MS } = this.#options;
     if (inventory === undefined || performance.now() < this.#askInventoryAt) return;
-    this.#askInventoryAt = performance.now() + INVENTORY_MS;
+    this.#askInventoryAt = performance.now() + inventoryMs;
     const found = await inventory();
-    if (found === this.#inventory) return;
-    this.#inventory = found;
-    this.#view.change();
+    this.#sameAnswers += 1;
+    if (found !== this.#inventory) {
+      this.#inventory = found;
+      this.#sameAnswers = 0;
+      this.#view.change();
+    }
     await this.#root.call(found?.aliases ?? aliases);
   }
 }

@@ -62,10 +62,17 @@ export class ObserverRoot {
     return context === undefined ? [] : enrolled(context.roll);
   }
 
-  /** What else hosts are called from now on. Throws as `system.send`. */
+  /** What else hosts are called from now on; no news when it is known already. Throws as `system.send`. */
   async call(aliases: Record<string, string>): Promise<void> {
     this.aliases = aliases;
     if (this.isUp) await this.#configure();
+  }
+
+  /** Nothing is to be known of these any more. Throws as `system.send`. */
+  async forget(hosts: readonly string[]): Promise<void> {
+    const { aliases } = this;
+    const gone = [...hosts];
+    await this.#system.send(OBSERVER, { type: 'observer.configured', aliases, gone });
   }
 
   /** What is known is forgotten, unless no checkpoint of it was ever written: false. Throws as `system.send`. */

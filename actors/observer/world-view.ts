@@ -1,6 +1,10 @@
 /**
  * What is known of every host, as of the last commit, in the form of the world's files: kept by host, so that an event costs
  * in proportion to its host and not to all of them.
+ *
+ * V1 What is known of a host under a name that has become another's alias is shown until the same is known under the new one:
+ *    nobody will speak of it under the old one again, so it would stand for ever.
+ * V2 One key stands once: two hosts may have incidents, or deployments, of one id (`pi` with `hole-dns`, `pi-hole` with `dns`).
  */
 import { setImmediate as turn } from 'node:timers/promises';
 import { OBSERVER, observedAddress } from '../../machines/addresses.ts';
@@ -8,7 +12,7 @@ import { RuntimeError } from '../../machines/errors.ts';
 import type { HostRecord } from '../../machines/observed-host.ts';
 import { compareText } from '../../machines/observed-timeline.ts';
 import { worldOf } from '../../machines/observed-world.ts';
-import type { DeploymentEntry, WorldEntries } from '../../machines/observed-world.ts';
+import type { WorldEntries } from '../../machines/observed-world.ts';
 import type { ActorSystem, CommittedRecord } from '../system.ts';
 import { carriedLines, NOTHING_CARRIED } from './carried-world.ts';
 import type { CarriedWorld } from './carried-world.ts';
@@ -19,11 +23,9 @@ type Lines = [key: string, entry: object][];
 
 interface Shown {
   host: string;
-  /** Texts of lines, but for deployments, whose keys may meet. */
-  nodes: string[];
-  services: string[];
-  incidents: string[];
-  deployments: readonly DeploymentEntry[];
+  entries: WorldEntries;
+  /** As text, in the order of the entries; but for deployments, which are few. */
+  lines: { node: string; services: string[]; incidents: string[] };
   /** Names of its services. */
   names: ReadonlySet<string>;
   counts: { known: number; late: number; beyond: number };
@@ -32,8 +34,11 @@ interface Shown {
 
 /** Records made into text in one turn of the event loop. */
 const SLICE = 25;
-/** After so long what is over may be forgotten, ms. */
-const STALE_MS = 3_600_000;
+/** After so long something may be over by time alone, ms. */
+const STALE_MS = 300_000;
+
+/** The name under which a host is known now; null: it is not shown. */
+export type NameOf = (host: string) => string | null;
 
 export class WorldView {
   readonly #system: ActorSystem;
@@ -60,6 +65,12 @@ export class WorldView {
     return this.#hosts.size;
   }
 
+  /** The first so many that are not shown. */
+  notShown(nameOf: NameOf, most: number): string[] {
+    const names = [...this.#hosts.values()].map(({ host }) => host);
+    return names.filter((host) => nameOf(host) === null).slice(0, most);
+  }
+
   counts(): Shown['counts'] {
     const sum = { known: 0, late: 0, beyond: 0 };
     for (const { counts } of this.#hosts.values()) {
@@ -70,20 +81,24 @@ export class WorldView {
     return sum;
   }
 
-  /** Undefined: nothing changed since the last call. `belongs`: which hosts are shown. `now`: epoch ms. */
-  async texts(now: number, belongs: (host: string) => boolean): Promise<WorldTexts | undefined> {
+  /** Undefined: nothing changed since the last call. `now`: epoch ms. */
+  async texts(now: number, nameOf: NameOf): Promise<WorldTexts | undefined> {
     await this.#refresh(now);
     if (!this.#isChanged) return undefined;
     this.#isChanged = false;
-    const shown = [...this.#hosts.values()].filter(({ host }) => belongs(host));
+    const shown = [...this.#hosts.values()].filter(({ host }) => nameOf(host) !== null);
     shown.sort((a, b) => compareText(a.host, b.host));
+    const lines = linesOf(shown, (host, service) => this.#isOutdated(nameOf, host, service));
+    const isKnown = (host: string, service: string | null): boolean =>
+      this.#isKnown(host, service) || this.#isOutdated(nameOf, host, service);
+    const belongs = (host: string): boolean => nameOf(host) !== null;
     const carried = (name: WorldName): string[] =>
-      carriedLines(this.#carried[name], this.#isKnown, belongs).map(line);
+      carriedLines(this.#carried[name], isKnown, belongs).map(line);
     return {
-      nodes: joined([...shown.flatMap(({ nodes }) => nodes), ...carried('nodes')]),
-      services: joined([...shown.flatMap(({ services }) => services), ...carried('services')]),
-      incidents: joined([...shown.flatMap(({ incidents }) => incidents), ...carried('incidents')]),
-      deployments: joined([...deploymentLines(shown), ...carried('deployments')]),
+      nodes: joined([...lines.nodes, ...carried('nodes')]),
+      services: joined([...lines.services, ...carried('services')]),
+      incidents: joined([...lines.incidents, ...carried('incidents')]),
+      deployments: joined([...lines.deployments, ...carried('deployments')]),
     };
   }
 
@@ -93,10 +108,16 @@ export class WorldView {
     this.#isChanged = true;
   }
 
-  readonly #isKnown = (host: string, service: string | null): boolean => {
+  #isKnown(host: string, service: string | null): boolean {
     const known = this.#hosts.get(observedAddress(host));
     return known !== undefined && (service === null || known.names.has(service));
-  };
+  }
+
+  /** V1. */
+  #isOutdated(nameOf: NameOf, host: string, service: string | null): boolean {
+    const name = nameOf(host) ?? host;
+    return name !== host && this.#isKnown(name, service);
+  }
 
   /** The next call of `texts` makes them, whatever changed. */
   change(): void {
@@ -142,30 +163,81 @@ function recordAt(system: ActorSystem, address: string): HostRecord | undefined 
 
 function shownOf(record: HostRecord, now: number): Shown {
   const { host, known, late, beyond } = record;
-  const { node, services, incidents, deployments }: WorldEntries = worldOf(record, now);
+  const entries = worldOf(record, now);
+  const { services } = entries;
   return {
     host,
-    nodes: [line([host, node])],
-    services: services.map((entry) => line([`${host}/${entry.service}`, entry])),
-    incidents: incidents.map((entry) => line([entry.id, entry])),
-    deployments,
+    entries,
+    lines: linesOfHost(host, entries),
     names: new Set(services.map(({ service }) => service)),
     counts: { known, late, beyond },
     madeAt: now,
   };
 }
 
-/** Two hosts may have deployments of one id. */
-function deploymentLines(shown: readonly Shown[]): string[] {
-  const taken = new Set<string>();
-  return shown.flatMap(({ host, deployments }) =>
-    deployments.map((entry) => {
-      const { correlation_id: id } = entry;
-      const key = taken.has(id) ? `${id}@${host}` : id;
-      taken.add(key);
-      return line([key, entry]);
-    }),
-  );
+const linesOfHost = (
+  host: string,
+  { node, services, incidents }: WorldEntries,
+): Shown['lines'] => ({
+  node: line([host, node]),
+  services: services.map((entry) => line([`${host}/${entry.service}`, entry])),
+  incidents: incidents.map((entry) => line([entry.id, entry])),
+});
+
+/** `isOutdated`: what is known better under another name (V1). */
+function linesOf(
+  shown: readonly Shown[],
+  isOutdated: (host: string, service: string | null) => boolean,
+): Record<WorldName, string[]> {
+  const all: Record<WorldName, string[]> = {
+    nodes: [],
+    services: [],
+    incidents: [],
+    deployments: [],
+  };
+  const incidentIds = new Set<string>();
+  const deploymentIds = new Set<string>();
+  for (const { host, entries: own, lines: ownLines } of shown) {
+    const entries = withFreeIds(host, own, incidentIds);
+    const lines = entries === own ? ownLines : linesOfHost(host, entries);
+    const { services, incidents, deployments } = entries;
+    const isShown = (service: string): boolean =>
+      !isOutdated(host, service === host ? null : service);
+    if (!isOutdated(host, null)) all.nodes.push(lines.node);
+    all.services.push(...lines.services.filter((_, i) => isShown(services[i]?.service ?? host)));
+    all.incidents.push(...lines.incidents.filter((_, i) => isShown(incidents[i]?.service ?? host)));
+    for (const entry of deployments)
+      all.deployments.push(line([freeId(entry.correlation_id, host, deploymentIds), entry]));
+  }
+  return all;
+}
+
+/** V2. The same entries when none is taken. */
+function withFreeIds(host: string, entries: WorldEntries, taken: Set<string>): WorldEntries {
+  const renamed = new Map<string, string>();
+  for (const { id } of entries.incidents) {
+    const free = freeId(id, host, taken);
+    if (free !== id) renamed.set(id, free);
+  }
+  if (renamed.size === 0) return entries;
+  const nameOf = (id: string): string => renamed.get(id) ?? id;
+  const { node, services, incidents, deployments } = entries;
+  const named = <T extends { active_incidents: string[] }>(entry: T): T => ({
+    ...entry,
+    active_incidents: entry.active_incidents.map(nameOf),
+  });
+  return {
+    node: named(node),
+    services: services.map(named),
+    incidents: incidents.map((entry) => ({ ...entry, id: nameOf(entry.id) })),
+    deployments,
+  };
+}
+
+function freeId(id: string, host: string, taken: Set<string>): string {
+  const free = taken.has(id) ? `${id}@${host}` : id;
+  taken.add(free);
+  return free;
 }
 
 const line = ([key, entry]: Lines[number]): string =>

@@ -7,13 +7,15 @@
  * W2 Nothing is written before everything that was to be read is read: half a world looks like one in which things are missing.
  * W3 While nothing changes, the files' time of change is renewed: a quiet observer can be told from one that stopped.
  * W4 A world of which nothing is known yet does not replace one.
+ * W5 What stands in place of a file (a link, a pipe) is another's, and nobody waits for it.
  */
-import { lstatSync, mkdirSync, readFileSync, utimesSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { lstatSync, mkdirSync, utimesSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import { writeWhole } from '../../cells/durable.ts';
-import { hasCode } from '../../cells/inside.ts';
+import { readIfThere } from '../../cells/inside.ts';
 import type { RuntimeLayout } from '../../cells/runtime-layout.ts';
 import { sha256 } from '../../cells/sha256.ts';
+import { RuntimeError } from '../../machines/errors.ts';
 import { isJsonObject } from '../../machines/json.ts';
 
 /** In the order in which they are written: what others point at comes first. */
@@ -24,6 +26,7 @@ export type WorldTexts = Record<WorldName, string>;
 /** Whose the files are is told by this one: every observer writes it. */
 const OWNED: WorldName = 'services';
 const REMEMBERED = 4;
+const MAX_BYTES = 256 << 20;
 export const EMPTY_WORLD = '{}\n';
 
 type Place = Pick<RuntimeLayout, 'world' | 'observerMark'>;
@@ -49,9 +52,14 @@ export class WorldWriter {
     const known = this.#written.get(OWNED);
     const stamp = stampOf(path);
     if (stamp === undefined || stamp === known?.stamp) return undefined;
-    const text = textOf(path);
-    if (text === undefined || this.#ours.includes(sha256(text))) return undefined;
-    return `another program writes ${path}`;
+    try {
+      const text = textOf(path);
+      if (text === undefined || this.#ours.includes(sha256(text))) return undefined;
+      return `another program writes ${path}`;
+    } catch (error) {
+      if (!(error instanceof RuntimeError)) throw error;
+      return `${path}: ${error.message}`; // W5
+    }
   }
 
   /** Somebody removed a file of ours. */
@@ -107,7 +115,7 @@ export class WorldWriter {
 function remembered(file: string): string[] {
   let value: unknown;
   try {
-    value = JSON.parse(readFileSync(file, 'utf8'));
+    value = JSON.parse(textOf(file) ?? '');
   } catch {
     return [];
   }
@@ -127,11 +135,6 @@ function stampOfText(path: string, text: string): string {
   return stamp !== undefined && textOf(path) === text ? stamp : '';
 }
 
-function textOf(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return undefined;
-    throw error;
-  }
-}
+/** W5. Throws a RuntimeError for what is no file, and what the file system throws. */
+const textOf = (path: string): string | undefined =>
+  readIfThere(dirname(path), basename(path), { maxBytes: MAX_BYTES })?.toString();

@@ -1,4 +1,5 @@
 /** The observer on a real node and a real runtime folder: what other programs of the homelab see of it. */
+import { execFileSync } from 'node:child_process';
 import {
   appendFileSync,
   existsSync,
@@ -13,9 +14,11 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { OBSERVER, observedAddress } from '../../machines/addresses.ts';
 import type { ObserverContext } from '../../machines/observer.machine.ts';
+import { failingIo } from '../support/failing-io.ts';
 import { homelabEvent } from '../support/incidents.ts';
 import { startObserver, writeEvent } from '../support/observer.ts';
 import type { ObserverFixture } from '../support/observer.ts';
@@ -99,6 +102,53 @@ describe('from what is heard to the files of the world', () => {
     );
   });
 
+  test('given a host that gets another name, then what was known under the old one goes with the first word about it', async () => {
+    let known = { hosts: new Set(['raspberry']), aliases: {} };
+    const at = await startObserver({ inventory: () => Promise.resolve(known) });
+    const old = (type: string, service: string): Promise<void> =>
+      at.publish(homelabEvent(T0 * 1000, type, { host: 'raspberry', service }));
+    await old('service_unhealthy', 'web');
+    await old('service_healthy', 'db');
+    await at.serviceIs('raspberry/web', 'unhealthy');
+    await at.restart(() => (known = { hosts: new Set(['piha']), aliases: { raspberry: 'piha' } }));
+    await at.serviceIs('raspberry/web', 'unhealthy');
+    at.write({ at: T0 + 9, type: 'service_healthy', node: 'raspberry' });
+    await at.serviceIs('piha/web', 'healthy');
+    expect(Object.keys(at.world('services'))).toEqual(['piha/web', 'raspberry/db']);
+    expect(Object.keys(at.world('nodes'))).toEqual(['piha']);
+    expect(at.world('incidents')).toEqual({});
+  });
+
+  test('given other names while the journal cannot be written, then they count once it can', async () => {
+    const disk = failingIo();
+    let known = { hosts: new Set(['piha']), aliases: {} };
+    const inventory = () => Promise.resolve(known);
+    const at = await startObserver({ inventory, inventoryMs: 20, journalIo: disk.io });
+    at.write({ at: T0, type: 'service_healthy' });
+    await at.serviceIs('piha/web', 'healthy');
+    disk.fail('ENOSPC');
+    known = { hosts: new Set(['piha']), aliases: { raspberry: 'piha' } };
+    await at.until(() => expect(at.status).toMatchObject({ state: 'down' }));
+    disk.mend();
+    await at.until(() => expect(contextOf(at).aliases).toEqual(known.aliases));
+    await at.publish(homelabEvent(T0 * 1000, 'service_unhealthy', { host: 'raspberry' }));
+    await at.serviceIs('piha/mosquitto', 'unhealthy');
+  });
+
+  test('given two hosts whose incidents have one name, then there are two, and each service has its own', async () => {
+    const at = await startObserver();
+    at.write({ at: T0, type: 'service_unhealthy', node: 'pi', service: 'hole-dns' });
+    at.write({ at: T0, type: 'service_unhealthy', node: 'pi-hole', service: 'dns' });
+    await at.until(() => expect(Object.keys(at.world('services'))).toHaveLength(2));
+    const incidents = at.world('incidents');
+    for (const key of ['pi/hole-dns', 'pi-hole/dns']) {
+      const { node, service, active_incidents: ids } = at.world('services')[key] ?? {};
+      expect(ids).toHaveLength(1);
+      const [id] = ids as [string];
+      expect(incidents[id]).toMatchObject({ id, node, service });
+    }
+  });
+
   test('given an inventory, then hosts that are not in it are known but not shown', async () => {
     const runtime = temporaryRuntime();
     const inventory = () => Promise.resolve({ hosts: new Set(['piha']), aliases: {} });
@@ -108,6 +158,23 @@ describe('from what is heard to the files of the world', () => {
     await at.until(() => expect(Object.keys(at.world('nodes'))).toEqual(['piha']));
     await at.until(() => expect(at.status).toMatchObject({ hosts: 2 }));
     expect(at.test.node.kernel.system.has(observedAddress('ghost'))).toBe(true);
+  });
+
+  test('given many hosts, then those that are in no inventory make room for those that are', async () => {
+    const known = { hosts: new Set(['piha']), aliases: { pi: 'piha' } };
+    let answers = 0;
+    const inventory = () => {
+      answers += 1;
+      return Promise.resolve(known);
+    };
+    const at = await startObserver({ inventory, inventoryMs: 20, crowd: 4 });
+    for (const node of ['ghost-1', 'ghost-2', 'ghost-3', 'pi'])
+      at.write({ at: T0, type: 'service_healthy', node });
+    await at.until(() => expect(contextOf(at)).toMatchObject({ events: 4, roll: { size: 1 } }));
+    expect(answers).toBeGreaterThan(6); // an inventory that is being checked out has few hosts for a moment
+    expect(at.test.node.kernel.system.has(observedAddress('ghost-1'))).toBe(false);
+    at.write({ at: T0 + 1, type: 'service_unhealthy' });
+    await at.serviceIs('piha/web', 'unhealthy');
   });
 
   test('given nothing happens, then the files stay as they are, and their time goes on', async () => {
@@ -199,6 +266,41 @@ describe('event files as they come', () => {
     );
   });
 
+  /** Every folder was looked at since. */
+  async function lookedAt(at: ObserverFixture, service: string): Promise<void> {
+    at.write({ at: T0 - 5 * 86_400, type: 'service_healthy', service });
+    await at.serviceIs(`piha/${service}`, 'healthy');
+  }
+
+  test('given a folder whose date is set back after something new came into it, as by rsync -t, then that is read', async () => {
+    const at = await startObserver();
+    const folder = dirname(at.write({ at: T0 - 9 * 86_400, type: 'service_unhealthy' }));
+    await at.serviceIs('piha/web', 'unhealthy');
+    utimesSync(folder, T0 - 9 * 86_400, T0 - 9 * 86_400);
+    await lookedAt(at, 'one');
+    at.write({ at: T0 - 9 * 86_400 + 60, type: 'service_healthy' });
+    utimesSync(folder, T0 - 9 * 86_400, T0 - 9 * 86_400);
+    await at.serviceIs('piha/web', 'healthy');
+  });
+
+  test('given a folder of a date to come, when something comes while no node runs, then it is read', async () => {
+    const at = await startObserver();
+    const folder = dirname(at.write({ at: T0 - 9 * 86_400, type: 'service_unhealthy' }));
+    await at.serviceIs('piha/web', 'unhealthy');
+    utimesSync(folder, T0 + 86_400, T0 + 86_400);
+    await lookedAt(at, 'one');
+    await at.restart(() => at.write({ at: T0 - 9 * 86_400 + 60, type: 'service_healthy' }));
+    await at.serviceIs('piha/web', 'healthy');
+  });
+
+  test('given garbage of a date to come, then it is named all the same', async () => {
+    const at = await startObserver({ youngMs: 50 });
+    const file = at.write({ at: T0, type: 'service_healthy' });
+    writeFileSync(join(dirname(file), 'future.json'), '{"type": ');
+    utimesSync(join(dirname(file), 'future.json'), T0 + 86_400, T0 + 86_400);
+    await at.until(() => expect(at.files).toMatchObject({ read: 1, refused: { count: 1 } }));
+  });
+
   test('given they come while no node runs, then they are read, and none counts twice', async () => {
     const at = await startObserver();
     at.write({ at: T0, type: 'service_unhealthy' });
@@ -259,7 +361,7 @@ describe('event files as they come', () => {
             node: 'aaa',
             service: `s${n % 50}`,
           });
-        writeEvent(layout, { at: T0, type: 'node_online', node: 'zzz' });
+        writeEvent(layout, { at: T0 - 5000, type: 'node_online', node: 'zzz' });
       },
     });
     const seen: number[] = [];
@@ -300,6 +402,31 @@ describe('the world anew', () => {
     await next.isIdle();
     await next.until(() => expect(contextOf(next).events).toBe(202));
     await next.until(() => expect(next.whole() === before).toBe(true));
+  });
+
+  test("given what is told of a host stands in another's folder as well, then it is read in its time, and none of it is too late", async () => {
+    const day = T0 - 3 * 86_400;
+    const at = await startObserver({
+      prepare: (layout) => {
+        for (let n = 0; n < 200; n += 1)
+          writeEvent(layout, { at: day + n, type: 'service_healthy', node: 'vps' });
+        for (const [second, type] of [
+          [300, 'service_unhealthy'],
+          [310, 'service_healthy'],
+        ] as const) {
+          const file = writeEvent(layout, { at: day + second, type });
+          mkdirSync(file.replace(/\/piha\/[^/]*$/, '/vps'), { recursive: true });
+          renameSync(file, file.replace('/piha/', '/vps/').replace('evt-piha', 'evt-vps'));
+        }
+        for (let n = 0; n < 100; n += 1)
+          writeEvent(layout, { at: day + 86_400 + n, type: 'service_healthy' });
+      },
+    });
+    await at.isIdle();
+    await at.until(() => expect(at.status).toMatchObject({ late: 0 }));
+    await at.until(() =>
+      expect(Object.keys(at.world('incidents'))).toEqual([`inc-${day + 300}-piha-web`]),
+    );
   });
 
   test('given the checkpoint is removed, running or not, then what only a bridge said is gone, and the rest is as it was', async () => {
@@ -365,6 +492,10 @@ describe('whose the world is', () => {
     await at.until(() => expect(at.status).toMatchObject({ state: 'off' }));
     at.write({ at: T0 + 1, type: 'service_unhealthy' });
     await at.publish(homelabEvent(T0 * 1000));
+    utimesSync(at.layout.observerHeartbeat, T0, T0);
+    await sleep(300); // several looks and beats
+    expect(at.files['read']).toBe(1);
+    expect(statSync(at.layout.observerHeartbeat).mtimeMs).toBe(T0 * 1000);
     await at.test.stop();
     expect(readFileSync(file, 'utf8')).toBe('{"vps/web": {"status": "ok"}}');
   });
@@ -382,6 +513,18 @@ describe('whose the world is', () => {
     watching.close();
     await at.test.stop();
     expect(readFileSync(file, 'utf8')).toBe('{"vps/web": {"status": "ok"}}');
+  });
+
+  test('given a pipe in the place of what we wrote, then nobody waits for it, and we give way', async () => {
+    const at = await startObserver();
+    at.write({ at: T0, type: 'service_healthy' });
+    await at.serviceIs('piha/web', 'healthy');
+    const file = join(at.layout.world, 'services.json');
+    rmSync(file);
+    execFileSync('mkfifo', [file]);
+    await at.until(() => expect(at.status).toMatchObject({ state: 'off' }));
+    await at.restart();
+    expect(at.status).toMatchObject({ state: 'off', reason: expect.stringContaining(file) });
   });
 
   test('given what is there is ours, then the next life goes on with it', async () => {

@@ -44,6 +44,11 @@ describe('one target has the first drift that fits', () => {
       ['vps/web unhealthy_service container_restart'],
     ],
     [
+      'its websocket is dead',
+      triggered('ha_websocket_dead'),
+      ['vps/web unhealthy_service container_restart'],
+    ],
+    [
       'something else made it ill',
       triggered('healthcheck_failed'),
       ['vps/web unhealthy_service redeploy'],

@@ -104,6 +104,14 @@ it.each([
   ['mqtt_recovered', { is: 'well', cause: 'mqtt' }],
   ['backup_failed', { is: 'ill', cause: 'backup' }],
   ['backup_slow', undefined],
+  ['ha_websocket_dead', { is: 'ill', cause: 'ha_websocket' }],
+  ['ha_websocket_recovered', { is: 'well', cause: 'ha_websocket' }],
+  ['entity_unavailable', undefined],
+  ['integration_failed', undefined],
+  ['automation_failing', undefined],
+  ['update_available', undefined],
+  ['recorder_lag', undefined],
+  ['system_health_degraded', undefined],
   ['deployment_started', undefined],
 ])('%s', (type, sign) => {
   expect(healthSign(type)).toEqual(sign);

@@ -11,6 +11,7 @@ const TYPES = [
   'service_unhealthy',
   'healthcheck_failed',
   'containers_not_running',
+  'ha_websocket_dead',
   'ha_websocket_down',
   'ha_websocket_up',
   'deployment_started',
@@ -79,6 +80,28 @@ test('told in the order in which it happened, the whole history once more change
       expect(worldText(twice)).toBe(worldText(once));
     }),
     { numRuns: 300 },
+  );
+});
+
+test('a long history heard live, somewhat mixed up and by two ways, is the one that is read again in its order', () => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.tuple(event(1500), fc.nat(40), fc.nat(40)), { maxLength: 250, size: 'max' }),
+      (heard) => {
+        const live = heard
+          .flatMap(([one, first, second]) => [
+            { one, heardAt: one.at + first * 1000 },
+            { one, heardAt: one.at + second * 1000 },
+          ])
+          .toSorted((a, b) => a.heardAt - b.heardAt)
+          .map(({ one }) => one);
+        const before = recordOf(live);
+        fc.pre(before.late === 0);
+        const again = recordOf(heard.map(([one]) => one).toSorted((a, b) => a.at - b.at));
+        expect(worldText(before)).toBe(worldText(again));
+      },
+    ),
+    { numRuns: 500 },
   );
 });
 

@@ -23,11 +23,14 @@ describe('a service', () => {
     ['containers_not_running', 'unhealthy'],
     ['mqtt_unreachable', 'unhealthy'],
     ['ha_websocket_down', 'unhealthy'],
+    ['ha_websocket_dead', 'unhealthy'],
+    ['integration_failed', 'unknown'],
     ['certificate_expired', 'unknown'],
     ['remote_recovered', 'unknown'],
     ['deployment_started', 'deploying'],
   ])('of which %s was heard is %s', (type, status) => {
-    expect(only(worldAfter([said(0, type, { severity: 'critical' })]).services)).toMatchObject({
+    const { services } = worldAfter([said(0, type, { severity: 'critical' })], T0 + 60_000);
+    expect(only(services)).toMatchObject({
       node: 'piha',
       service: 'web',
       status,
@@ -61,6 +64,19 @@ describe('a service', () => {
     expect(only(one.services)).toMatchObject({ status: 'unhealthy' });
     const both = worldAfter([...begin, said(2, 'ha_websocket_up'), said(3, 'service_healthy')]);
     expect(only(both.services)).toMatchObject({ status: 'healthy', trigger: null });
+  });
+
+  test('given several causes, then the newest of those that stand is what makes it ill', () => {
+    const trigger = (...types: string[]): string | null =>
+      only(worldAfter(types.map((type, n) => said(n, type))).services).trigger;
+    const begin = ['healthcheck_failed', 'ha_websocket_dead', 'containers_not_running'];
+    expect(trigger(...begin)).toBe('containers_not_running');
+    expect(trigger(...begin, 'ha_websocket_dead')).toBe('ha_websocket_dead');
+    expect(trigger(...begin, 'ha_websocket_dead', 'ha_websocket_recovered')).toBe(
+      'containers_not_running',
+    );
+    expect(trigger('ha_websocket_dead', 'ha_websocket_down')).toBe('ha_websocket_down');
+    expect(trigger('ha_websocket_dead', 'ha_websocket_down', 'ha_websocket_up')).toBeNull();
   });
 
   test('given nothing but its own cause, then the end of that is the end', () => {
@@ -303,9 +319,12 @@ describe('a deployment', () => {
 
   test('given it never ends, then the service is not deploying for ever', () => {
     const begun = [said(0, 'service_unhealthy'), said(5, 'deployment_started', id)];
-    expect(only(worldAfter(begun).services).status).toBe('deploying');
-    const later = worldAfter([...begun, said(3000, 'node_online', { service: null })]);
-    expect(only(later.services).status).toBe('unhealthy');
+    const status = (minute: number, more: ObservedEvent[] = []): string =>
+      only(worldAfter([...begun, ...more], T0 + minute * 60_000).services).status;
+    expect(status(1)).toBe('deploying');
+    expect(status(1, [said(3000, 'node_online', { service: null })])).toBe('unhealthy');
+    expect(status(29)).toBe('deploying');
+    expect(status(31)).toBe('unhealthy'); // nothing more was heard of the host
   });
 
   test('given more than the bound, then the longest without a word go', () => {

@@ -67,6 +67,16 @@ describe('what is heard', () => {
     expect(contextOf(driver)).toMatchObject({ refused: 1, lastRefused: { host: 'one more' } });
   });
 
+  test('given hosts that are to be gone, then their records go, and there is room again', () => {
+    const driver = start();
+    for (const host of ['a', 'b', 'c']) hear(driver, host);
+    const told = asJsonObject({ aliases: {}, gone: ['b', 'nobody', 'c'] });
+    const { stopped } = driver.deliver({ ...told, type: 'observer.configured' });
+    expect(stopped.map(({ address }) => address)).toEqual(['b', 'c'].map(observedAddress));
+    expect(contextOf(driver).roll.size).toBe(1);
+    expect(hear(driver, 'b').spawned).toHaveLength(1);
+  });
+
   test('given a gap, then it is counted', () => {
     const driver = start();
     const gap = { channel: 'x', since: 1, until: 2, reason: 'away' };

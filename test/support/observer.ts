@@ -5,6 +5,7 @@ import type { MissionNode, OpenDoor } from '../../actors/node.ts';
 import { machineRegistry } from '../../actors/registry.ts';
 import { openObserverDoor } from '../../actors/observer/observer-door.ts';
 import type { ObserverDoorOptions } from '../../actors/observer/observer-door.ts';
+import type { JournalIo } from '../../cells/journal-segment.ts';
 import { runtimeLayout } from '../../cells/runtime-layout.ts';
 import type { RuntimeLayout } from '../../cells/runtime-layout.ts';
 import type { HomelabEvent } from '../../machines/homelab-events.ts';
@@ -127,17 +128,19 @@ export class ObserverFixture {
 export interface ObserverOptions extends Partial<ObserverDoorOptions> {
   missions?: string;
   runtime?: string;
+  journalIo?: JournalIo;
   /** Before the door opens. */
   prepare?: (layout: RuntimeLayout) => void;
 }
 
 export async function startObserver(more: ObserverOptions = {}): Promise<ObserverFixture> {
-  const { missions = temporaryMissions(), runtime = temporaryRuntime(), prepare, ...door } = more;
+  const { missions = temporaryMissions(), runtime = temporaryRuntime(), ...given } = more;
+  const { prepare, journalIo, ...door } = given;
   const layout = runtimeLayout(runtime);
   const lines: Line[] = [];
   prepare?.(layout);
   const options: Options = {
-    kernel: { registry: machineRegistry() },
+    kernel: { registry: machineRegistry(), ...(journalIo && { journalIo }) },
     openDoors: (node) => openObserver(node, { layout, log: linesTo(lines), ...door }),
   };
   const test = await startNode(options, missions);
