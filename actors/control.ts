@@ -6,6 +6,7 @@ import { cellAddress } from '../machines/addresses.ts';
 import type { CellContext } from '../machines/cell-context.ts';
 import { RuntimeError } from '../machines/errors.ts';
 import { refuseDeep } from '../machines/input-depth.ts';
+import { doubtView } from './status.ts';
 import { isJsonObject } from '../machines/json.ts';
 import type { JsonValue } from '../machines/json.ts';
 import type { MissionNode } from './node.ts';
@@ -95,6 +96,7 @@ export function readVerb(reader: MissionReader, name: string, input: JsonValue):
 export function readerOf(node: MissionNode): MissionReader {
   return {
     status: () => node.status(),
+    inDoubt: () => node.kernel.system.inDoubt().map(doubtView),
     config: () => node.configView(),
     health: () => node.health.report(),
     agentHealth(agentId, cellId) {

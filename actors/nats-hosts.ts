@@ -6,12 +6,11 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { NatsServer } from '../bus/nats-server.ts';
-import { HOST_SUBJECTS, hostUserName } from '../bus/nats-users.ts';
+import { HOST_SUBJECTS, hostSubject, hostUserName } from '../bus/nats-users.ts';
 import type { HostUser, ServerUser } from '../bus/nats-users.ts';
 import type { BusLog } from '../bus/bus.ts';
 import type { ExecutorConfig } from '../machines/executor-config.ts';
 import { isJsonObject } from '../machines/json.ts';
-import { hostSubject } from './executor/reach.ts';
 import { httpToken } from './http-token.ts';
 import { writeContexts } from './nats-context.ts';
 import { writeWhole } from '../cells/durable.ts';
@@ -68,8 +67,8 @@ export class NatsHosts {
     const guests = await guestsOf(folder, admitted);
     if (!isKnown) await server.setUsers([...users, ...guests]);
     this.#admitted = wanted;
-    const known = { sync: true, mode: 0o600, what: 'nats-hosts' };
-    await writeWhole(join(folder, KNOWN), `${JSON.stringify(Object.fromEntries(wanted))}\n`, known);
+    const text = `${JSON.stringify(Object.fromEntries(wanted))}\n`;
+    await writeIfOther(join(folder, KNOWN), text, 'nats-hosts');
     for (const [index, { host }] of admitted.entries())
       await writeCredentials(this.#fileOf(host), guests[index]);
     const { view } = this;
@@ -131,9 +130,11 @@ async function guestsOf(folder: string, hosts: readonly HostUser[]): Promise<Ser
 /** What is to be copied: one line. */
 async function writeCredentials(file: string, guest: ServerUser | undefined): Promise<void> {
   if (guest === undefined) return;
-  const line = `${guest.user}:${guest.password}\n`;
-  if (readOrNothing(file) === line) return;
-  await writeWhole(file, line, { sync: true, mode: 0o600, what: 'nats-host' });
+  await writeIfOther(file, `${guest.user}:${guest.password}\n`, 'nats-host');
+}
+
+async function writeIfOther(file: string, text: string, what: string): Promise<void> {
+  if (readOrNothing(file) !== text) await writeWhole(file, text, { sync: true, mode: 0o600, what });
 }
 
 const mapOf = (hosts: readonly HostUser[]): Map<string, string> =>

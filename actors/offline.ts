@@ -30,9 +30,9 @@ import { findActors } from './recovery.ts';
 import type { Found } from './recovery.ts';
 import { machineRegistry } from './registry.ts';
 import { Restorer } from './restorer.ts';
-import { buildStatus } from './status.ts';
+import { buildStatus, doubtView } from './status.ts';
 import { uncleanCells } from './unclean-cells.ts';
-import type { NodeInfo, StatusView } from './status.ts';
+import type { DoubtView, NodeInfo, StatusView } from './status.ts';
 import type { JsonObject, JsonValue } from '../machines/json.ts';
 import type { MissionReader } from './control.ts';
 import type { ActorView } from './verbs/verb.ts';
@@ -156,6 +156,10 @@ class OfflineMissions implements MissionReader {
 
   clock(): undefined {
     return undefined;
+  }
+
+  inDoubt(): DoubtView[] {
+    return this.#inDoubt.map(doubtView);
   }
 
   status(): StatusView {

@@ -243,7 +243,7 @@ function cellView(
   };
 }
 
-function doubtView({ key, address, input, since }: DoubtfulEffect): DoubtView {
+export function doubtView({ key, address, input, since }: DoubtfulEffect): DoubtView {
   if (address.startsWith('system/action/')) return actionInDoubt({ key, input, since });
   const [, cellId = '', , agentId = ''] = address.split('/');
   const { taskId = '', step } = input as { taskId?: string; step?: { name: string } };

@@ -42,6 +42,8 @@ export interface HostUser {
 
 /** Where hosts listen: none of it is in a stream, and nobody but the runtime may publish there. */
 export const HOST_SUBJECTS = 'exec.';
+/** Where a host's agent listens, unless it is told otherwise. */
+export const hostSubject = (host: string): string => `${HOST_SUBJECTS}${subjectToken(host)}`;
 export const hostUserName = (host: string): string => `host-${subjectToken(host)}`;
 
 export const BUS_ROLES: readonly BusRole[] = ['agent', 'observer', 'operator'];

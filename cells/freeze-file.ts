@@ -3,10 +3,11 @@
  * memory is in its node's journal, which another node does not read.
  */
 import { mkdirSync, rmSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { isJsonObject } from '../machines/json.ts';
 import { syncFolder, writeWhole } from './durable.ts';
 import { readIfThere } from './inside.ts';
+import { ownFolder } from './runtime-layout.ts';
 import type { RuntimeLayout } from './runtime-layout.ts';
 
 export interface Freeze {
@@ -18,16 +19,15 @@ export interface Freeze {
 
 const NAME = 'freeze.json';
 const MAX_BYTES = 64 * 1024;
-const folderOf = ({ output }: Pick<RuntimeLayout, 'output'>): string => dirname(output);
 
 /** Null: there is none. One that cannot be read is one all the same (P6). */
 export function readFreeze(layout: Pick<RuntimeLayout, 'output'>): Freeze | null {
   const unread = (): Freeze => {
-    const reason = `${join(folderOf(layout), NAME)} cannot be read`;
+    const reason = `${join(ownFolder(layout), NAME)} cannot be read`;
     return { by: 'nobody knows', reason, at: Date.now() };
   };
   try {
-    const text = readIfThere(folderOf(layout), NAME, { maxBytes: MAX_BYTES })?.toString();
+    const text = readIfThere(ownFolder(layout), NAME, { maxBytes: MAX_BYTES })?.toString();
     if (text === undefined) return null;
     const value: unknown = JSON.parse(text);
     return isFreeze(value) ? value : unread();
@@ -41,7 +41,7 @@ export async function writeFreeze(
   layout: Pick<RuntimeLayout, 'output'>,
   freeze: Freeze | null,
 ): Promise<void> {
-  const folder = folderOf(layout);
+  const folder = ownFolder(layout);
   mkdirSync(folder, { recursive: true });
   const path = join(folder, NAME);
   if (freeze !== null) {

@@ -2,7 +2,7 @@
  * The folder that a homelab's programs share (`RUNTIME_PATH`): proposed actions, events, state of agents and the observed
  * world. Others read and write it beside us, so names and places are as they are there.
  */
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { ACTION_STATUSES } from '../machines/remediation.ts';
 import type { ActionStatus } from '../machines/remediation.ts';
 import { encodeName } from './layout.ts';
@@ -59,6 +59,9 @@ export function runtimeLayout(root: string): RuntimeLayout {
     output: join(state, 'lazarus', 'actions'),
   };
 }
+
+/** Of what is the runtime's own in there, and nobody else's. */
+export const ownFolder = ({ output }: Pick<RuntimeLayout, 'output'>): string => dirname(output);
 
 /** What the runs of one action put out. */
 export const outputFolder = ({ output }: Pick<RuntimeLayout, 'output'>, actionId: string): string =>

@@ -8,12 +8,13 @@
  */
 import { mkdirSync } from 'node:fs';
 import { hostname } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { isJsonObject } from '../machines/json.ts';
 import { writeWholeSync } from './durable.ts';
 import { readIfThere } from './inside.ts';
 import { tryLock } from './lock.ts';
 import type { NodeLock } from './lock.ts';
+import { ownFolder } from './runtime-layout.ts';
 import type { RuntimeLayout } from './runtime-layout.ts';
 
 export interface RuntimeOwner {
@@ -32,7 +33,6 @@ export interface RuntimeHeld extends NodeLock {
 }
 
 const MAX_BYTES = 64 * 1024;
-const ownFolder = ({ output }: Pick<RuntimeLayout, 'output'>): string => dirname(output);
 
 /** Undefined: another one acts there. Throws what the file system throws for a folder that may not be written. */
 export function holdRuntime(

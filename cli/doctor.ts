@@ -22,7 +22,9 @@ export function command(): Command {
   return act<ConfigFlags>(doctor, async (_args, flags) => {
     const source = configSource(flags);
     const { dir, because } = missionsAround(flags.missions, source.place);
-    const { place, load } = source;
+    const { place } = source;
+    let loading: ReturnType<typeof source.load> | undefined;
+    const load: typeof source.load = () => (loading ??= source.load()); // all checks see the same
     const environment = process.env;
     const node = readNodeFile({ dir, because });
     const running = { runtime: node?.runtime ?? null, redis: node?.redis ?? null };

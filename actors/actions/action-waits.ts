@@ -24,12 +24,12 @@ const SETTLE = '`lazarus doubt list`';
 export const doubtfulIn = (doubts: readonly DoubtView[]): Set<string> =>
   new Set(doubts.flatMap(({ cell_id: kind, task_id: id }) => (kind === IN_DOUBT ? [id] : [])));
 
-/** Asked for once for a whole list: the doubts of a node are found by looking at all of it. */
-export function standingOf(reader: Pick<MissionReader, 'actor' | 'status'>): Standing {
+/** Asked for once for a whole list. */
+export function standingOf(reader: Pick<MissionReader, 'actor' | 'inDoubt'>): Standing {
   const gate = reader.actor(GATE);
   return {
     gate: gate === undefined || 'held' in gate ? undefined : (gate.context as GateContext),
-    inDoubt: doubtfulIn(reader.status().in_doubt),
+    inDoubt: doubtfulIn(reader.inDoubt()),
   };
 }
 

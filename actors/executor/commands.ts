@@ -12,7 +12,7 @@ import {
 import type { CommandConfig } from '../../machines/executor-config.ts';
 import { RuntimeError } from '../../machines/errors.ts';
 import { isJsonObject } from '../../machines/json.ts';
-import type { JsonValue } from '../../machines/json.ts';
+import type { JsonObject, JsonValue } from '../../machines/json.ts';
 import type { EffectSemantics } from '../effects.ts';
 import { commandStep, containerOf, dockerOf } from './containers.ts';
 import type { Asked, Plan, ProbeAnswer, Step } from './plan.ts';
@@ -123,8 +123,7 @@ function filled(
   { name, config }: NamedCommand,
   argv: string[],
 ): string[] {
-  const given = run.payload['arguments'];
-  const own = isJsonObject(given) ? given : {};
+  const own = argumentsOf(run);
   const strange = Object.keys(own).find((key) => !Object.hasOwn(config.arguments ?? {}, key));
   if (strange !== undefined)
     throw badArgument(name, strange, 'is not declared in executor.json', setting);
@@ -132,6 +131,12 @@ function filled(
   for (const argument of new Set([...config.argv, ...argv].flatMap(placeholdersIn)))
     values.set(argument, valueOf(argument, { run, setting, name, config, own }));
   return fillIn(argv, values);
+}
+
+/** What the action names for its command; which of it is taken, executor.json says. */
+export function argumentsOf({ payload }: Pick<Runnable, 'payload'>): JsonObject {
+  const { arguments: given } = payload;
+  return isJsonObject(given) ? given : {};
 }
 
 interface Filling {

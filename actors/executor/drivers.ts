@@ -1,8 +1,8 @@
 /** Which driver serves which type of action, and by which way. */
 import { RuntimeError } from '../../machines/errors.ts';
 import type { JsonObject } from '../../machines/json.ts';
-import { asJsonObject, isJsonObject } from '../../machines/json.ts';
-import { command, diskCleanup, namedCommand } from './commands.ts';
+import { asJsonObject } from '../../machines/json.ts';
+import { argumentsOf, command, diskCleanup, namedCommand } from './commands.ts';
 import { composeOf, containerOf, containerRestart, redeploy } from './containers.ts';
 import { byHostAgent } from './host-agent.ts';
 import { notify } from './notify.ts';
@@ -76,11 +76,6 @@ function taskFor(type: OnHost, run: Runnable, setting: Setting, host: Host): Jso
     default:
       return type satisfies never;
   }
-}
-
-function argumentsOf({ payload }: Runnable): JsonObject {
-  const { arguments: given } = payload;
-  return isJsonObject(given) ? given : {};
 }
 
 /** The agent may know by itself. */

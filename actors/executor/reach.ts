@@ -17,7 +17,7 @@ import type {
 } from '../../machines/executor-config.ts';
 import { RuntimeError } from '../../machines/errors.ts';
 import { streamOf } from '../../bus/streams.ts';
-import { subjectToken } from '../../bus/subjects.ts';
+import { hostSubject } from '../../bus/nats-users.ts';
 
 /** What is in force, and what the drivers need to know of us. */
 export interface Setting {
@@ -62,8 +62,6 @@ function viaText(name: string, reach: Reach): string {
   if (reach.via === 'ssh') return `ssh ${reach.destination}`;
   return reach.via === 'nats' ? `nats ${subjectOf(name, reach)}` : 'local';
 }
-
-export const hostSubject = (host: string): string => `exec.${subjectToken(host)}`;
 
 /** Where that host's agent listens (S4). Throws NOT_CONFIGURED. */
 export function subjectOf(name: string, { subject }: { subject?: string }): string {

@@ -38,7 +38,7 @@ export const readingVerbs: ReadingVerb[] = [
   reading('doubt.list', 'Steps that may have run and whose outcome nobody knows.', {
     input: inputOf([]),
     output: DOUBTS,
-    run: (reader) => ({ in_doubt: reader.status().in_doubt.map(asJsonObject) }),
+    run: (reader) => ({ in_doubt: reader.inDoubt().map(asJsonObject) }),
   }),
 ];
 

@@ -7,7 +7,7 @@ import type { Target } from '../../machines/supervision.ts';
 import type { Instant } from '../clock.ts';
 import type { HealthReport } from '../health-report.ts';
 import type { MissionNode } from '../node.ts';
-import type { StatusView } from '../status.ts';
+import type { DoubtView, StatusView } from '../status.ts';
 
 /** One actor as of the last commit. */
 export interface ActorView {
@@ -24,6 +24,8 @@ export interface ActorView {
 /** Committed state, of a node that runs (in this process) or of a folder that none runs on (offline.ts). */
 export interface MissionReader {
   status(): StatusView;
+  /** What the status has of it, without all the rest. */
+  inDoubt(): DoubtView[];
   /** What the daemon was told; see `configView`. */
   config(): JsonObject;
   /** What a cell knows; undefined when there is no such cell, or it cannot be read. */

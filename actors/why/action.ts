@@ -20,12 +20,9 @@ export function explainAction(
   const actor = reader.actor(address);
   if (actor === undefined || 'held' in actor) return undefined;
   const context = actor.context as ActionContext;
-  const line = actionLine(context, actor.state, standingOf(reader));
-  const isInDoubt =
-    line.state !== 'settled' &&
-    reader
-      .status()
-      .in_doubt.some(({ cell_id: cell, task_id: task }) => cell === 'action' && task === id);
+  const standing = standingOf(reader);
+  const line = actionLine(context, actor.state, standing);
+  const isInDoubt = line.state !== 'settled' && standing.inDoubt.has(id);
   const addresses = context.origin === null ? [address] : [address, context.origin];
   return {
     kind: 'action',
