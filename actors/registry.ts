@@ -5,7 +5,11 @@ import { bridgeMachine } from '../machines/bridge.machine.ts';
 import { cellMachine } from '../machines/cell.machine.ts';
 import { driftMachine } from '../machines/drift.machine.ts';
 import { gateMachine } from '../machines/gate.machine.ts';
-import { incidentMachine } from '../machines/incident.machine.ts';
+import {
+  firstIncidentMachine,
+  incidentMachine,
+  migrateIncident,
+} from '../machines/incident.machine.ts';
 import { lazarusMachine } from '../machines/lazarus.machine.ts';
 import { llmMachine } from '../machines/llm.machine.ts';
 import { observedHostMachine } from '../machines/observed-host.machine.ts';
@@ -22,7 +26,8 @@ export function machineRegistry(): MachineRegistry {
     .register({ machine: bridgeMachine })
     .register({ machine: llmMachine })
     .register({ machine: plannerMachine })
-    .register({ machine: incidentMachine })
+    .register({ machine: firstIncidentMachine })
+    .register({ machine: incidentMachine, migrate: migrateIncident })
     .register({ machine: actionMachine })
     .register({ machine: gateMachine })
     .register({ machine: supervisorMachine })

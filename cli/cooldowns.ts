@@ -13,6 +13,8 @@ interface CooldownView {
   remaining_seconds: number;
   until: string;
   occurrences: number;
+  /** Quiet by a rule of the policy, whatever else is heard of the service. */
+  types: { type: string; remaining_seconds: number; until: string }[];
 }
 
 export function command(): Command {
@@ -32,17 +34,23 @@ function list(): Command {
       cooldowns.length === 0
         ? ['No service cools down: the next event of any of them is diagnosed.']
         : table(
-            ['SERVICE', 'SECONDS LEFT', 'UNTIL', 'EVENTS'],
-            cooldowns.map(({ host, service, remaining_seconds, until, occurrences }) => [
-              brief(`${host}/${service}`, 60),
-              String(remaining_seconds),
-              until,
-              String(occurrences),
-            ]),
+            ['SERVICE', 'QUIET', 'SECONDS LEFT', 'UNTIL', 'EVENTS'],
+            cooldowns.flatMap(rowsOf),
             '',
           ),
     );
   });
+}
+
+function rowsOf({ host, service, types, occurrences, ...whole }: CooldownView): string[][] {
+  const all = { type: 'all events', ...whole };
+  return [...(whole.remaining_seconds > 0 ? [all] : []), ...types].map((one) => [
+    brief(`${host}/${service}`, 60),
+    brief(one.type, 40),
+    String(one.remaining_seconds),
+    one.until,
+    String(occurrences),
+  ]);
 }
 
 function reset(): Command {

@@ -6,6 +6,7 @@ import { action } from './action-setup.ts';
 import { isDriftAddress } from './addresses.ts';
 import { toProposer } from './action-steps.ts';
 import { conflict, RuntimeError } from './errors.ts';
+import { PLANNER_DOOR } from './remediation.ts';
 import type { ActionStatus } from './remediation.ts';
 import { POLICY_DOOR, SUPERVISOR_DOOR } from './supervision.ts';
 import { stampOf } from './time.ts';
@@ -104,13 +105,16 @@ function standing({ actionId, place, trouble }: ActionContext): Place {
   );
 }
 
+/** What no person asked for. */
+const OWN_DOORS: readonly string[] = [SUPERVISOR_DOOR, PLANNER_DOOR];
+
 export const takeEnd = (kind: 'reject' | 'cancel', to: 'rejected' | 'cancelled') =>
   action.assign(({ context, event }) => {
     if (event.type !== 'action.reject' && event.type !== 'action.cancel') return {};
     const { at } = stampOf(event);
     const { by, door, reason } = event;
     const { status: from } = standing(context);
-    if (door === SUPERVISOR_DOOR && from !== 'pending')
+    if (OWN_DOORS.includes(door) && from !== 'pending')
       throw conflict(
         `action ${context.actionId} is ${from}: only a person may take it back`,
         `A person may: \`lazarus actions cancel ${context.actionId}\`.`,

@@ -4,6 +4,7 @@ import { judge } from './action-context.ts';
 import type { ActionContext, Moved, MoveInput } from './action-context.ts';
 import type { PlannedRun, Runnable, RunOutcome, Verdict } from './action-context.ts';
 import type { EffectDone, EffectFailed, SendParams, Stamp } from './events.ts';
+import { endsTrouble } from './health-event.ts';
 import type { JsonObject } from './json.ts';
 import type { ActionEvent } from './remediation.ts';
 import { stampOf } from './time.ts';
@@ -84,8 +85,10 @@ export function outcomeOf(event: Delivered): RunOutcome | undefined {
 }
 
 /** News of before the run ended say nothing of what came of it. Many programs tell whole seconds: these may be of their end. */
-function reportsHealth({ ranUntil }: ActionContext, event: Delivered): boolean {
+function reportsHealth({ ranUntil, content }: ActionContext, event: Delivered): boolean {
   if (event.type !== 'service.reported' || !event.healthy || ranUntil === null) return false;
+  const trouble = content?.['source_event'];
+  if (!endsTrouble(event.event, typeof trouble === 'string' ? trouble : '')) return false;
   const at = Date.parse(event.event.at);
   return (at % 1000 === 0 ? at + 999 : at) >= ranUntil;
 }

@@ -3,6 +3,7 @@
  * only propose where they say that they approve.
  */
 import { recommend } from './drift.ts';
+import { eventRuleWarnings } from './event-rule-checks.ts';
 import { globCovers, globMatches } from './globs.ts';
 import type { Policy } from './remediation.ts';
 import { ACTING_REMEDIES, DRIFT_KINDS, WORDS_ONLY } from './supervision.ts';
@@ -41,11 +42,12 @@ const MOST = 500_000;
 export function policyWarnings(policy: Policy): PolicyProblem[] {
   const budget = { left: MOST };
   const { rules } = policy.supervisor;
-  const warnings = rules.flatMap((rule, i) => [
+  const ofSupervisor = rules.flatMap((rule, i) => [
     ...turnWarnings(rules, i, budget),
     ...wordsWarnings(rule, i),
     ...humanWarnings(rule, i, policy),
   ]);
+  const warnings = [...eventRuleWarnings(policy.event_rules), ...ofSupervisor];
   if (budget.left > 0) return warnings;
   const message = 'there are too many globs to say of each rule whether it ever gets a turn';
   return [

@@ -4,7 +4,7 @@
  * read; our own come after them.
  */
 import { actionAddress } from './addresses.ts';
-import { happenedAt } from './health-event.ts';
+import { happenedAt, locationTag } from './health-event.ts';
 import type { HomelabEvent } from './homelab-events.ts';
 import { isJsonObject } from './json.ts';
 import type { JsonObject, JsonValue } from './json.ts';
@@ -76,10 +76,12 @@ export interface Diagnosis {
   /** As the model gave it. */
   answered: Proposal;
   guardrails: Tightening[];
-  /** `ollama/<model>`, or the name of a Claude model alone. */
+  /** `ollama/<model>`, the name of a Claude model alone, or `rules/<name>`. */
   model: string;
-  /** How many requests it took. */
+  /** How many requests it took; 0: no model was asked. */
   attempts: number;
+  /** A rule of the policy quiets this type of events alone, for so long; null: as long as after any proposal. */
+  quiets?: { type: string; seconds: number | null };
   /** Of the policy file that held; null: there was none, and the defaults held. */
   policySha256: string | null;
 }
@@ -108,11 +110,12 @@ export interface Proposing {
 
 export function actionFile({ event, diagnosis, serial, incident }: Proposing): JsonObject {
   const { proposal, answered, guardrails, model, attempts, policySha256 } = diagnosis;
-  const { action, reason, confidence, requires_human } = proposal;
-  const { host, service } = event.data;
+  const { action, reason, confidence, requires_human, service } = proposal;
+  const { host } = event.data;
   const { type, risk } = executorType(action);
+  const tag = locationTag(event);
   return {
-    action_id: actionId(event, serial),
+    action_id: actionId(event, serial, service),
     type,
     node: host,
     service,
@@ -125,7 +128,7 @@ export function actionFile({ event, diagnosis, serial, incident }: Proposing): J
     source_event: event.type,
     llm_model: model,
     llm_attempts: attempts,
-    payload: { action, reason },
+    payload: { action, reason, ...(tag !== undefined && { location_tag: tag }) },
     guardrails,
     incident: {
       address: incident.address,
@@ -147,9 +150,13 @@ const NAME_CHARS = [80, 40];
 /** Addresses have at most 300. */
 const MAX_ADDRESS = 280;
 
-/** `plan-<host>-<service>-<unix seconds>`, with `-2`, `-3` ... behind it when that is taken. It is the file's name too. */
-export function actionId(event: HomelabEvent, serial: number): string {
-  const { host, service } = event.data;
+/** Of the service that the action is about: `plan-<host>-<service>-<unix seconds>`, with `-2`, `-3` ... behind it when that is taken. It is the file's name too. */
+export function actionId(
+  event: HomelabEvent,
+  serial: number,
+  service: string = event.data.service,
+): string {
+  const { host } = event.data;
   const suffix = serial > 1 ? `-${serial}` : '';
   const ids = NAME_CHARS.map((most) => {
     const [node, name] = [fileToken(host, most), fileToken(service.replaceAll('/', '-'), most)];

@@ -26,6 +26,7 @@ export interface Started extends Common {
     requires_human: boolean;
     confidence: number;
     llm_model: string;
+    location_tag?: string;
   };
 }
 export interface Completed extends Common {
@@ -41,10 +42,12 @@ interface About {
   service: string;
   actionId: string;
   at: number;
+  /** Of the event. */
+  locationTag?: string | undefined;
 }
 
 export function started(
-  { host, service, actionId, at }: About,
+  { host, service, actionId, at, locationTag }: About,
   { proposal, model }: Pick<Diagnosis, 'proposal' | 'model'>,
 ): Started {
   const { action, requires_human, confidence } = proposal;
@@ -62,6 +65,7 @@ export function started(
       requires_human,
       confidence,
       llm_model: model,
+      ...(locationTag !== undefined && { location_tag: locationTag }),
     },
   };
 }

@@ -2,6 +2,7 @@
  * What a person wrote in the policy file, as the guardrails and the gate use it. The file's form is checked by its schema
  * (cells/policy-file.ts); what a schema cannot say is checked here, with JSON pointers.
  */
+import { eventRuleProblems } from './event-rule-checks.ts';
 import type { JsonObject } from './json.ts';
 import { DEFAULT_POLICY } from './remediation.ts';
 import type { Policy } from './remediation.ts';
@@ -30,6 +31,7 @@ const KEYS: Record<keyof Policy, true> = {
   always_human_hosts: true,
   always_notify_types: true,
   confidence_floor: true,
+  event_rules: true,
   closed_windows: true,
   open_windows: true,
   rate_limits: true,
@@ -43,5 +45,9 @@ export function policyRules(content: JsonObject): PolicyProblem[] {
   const windows = (['closed_windows', 'open_windows'] as const).flatMap((key) =>
     windowsRules(content[key], `/${key}`),
   );
-  return [...windows, ...supervisorRules(content['supervisor'])];
+  return [
+    ...windows,
+    ...eventRuleProblems(content['event_rules']),
+    ...supervisorRules(content['supervisor']),
+  ];
 }

@@ -3,6 +3,8 @@
  * diagnosed and proposes an action; the action is an actor of its own, which writes its file, waits for people, asks the
  * gate, runs and is verified; the planner's root passes on what the homelab says.
  */
+import { DEFAULT_EVENT_RULES } from './event-rules.ts';
+import type { EventRule } from './event-rules.ts';
 import type { HomelabEvent } from './homelab-events.ts';
 import type { JsonObject, JsonValue } from './json.ts';
 import { DEFAULT_SUPERVISOR_POLICY } from './supervision.ts';
@@ -121,6 +123,9 @@ export type ActionEvent =
   /** From the planner: what the service says of itself. */
   | { type: 'service.reported'; healthy: boolean; event: HomelabEvent };
 
+/** By which the planner itself takes back what is pending. */
+export const PLANNER_DOOR = 'planner';
+
 /** What `actions.<id>.<status>` says on the bus. */
 export interface ActionStep {
   action_id: string;
@@ -170,6 +175,8 @@ export interface Policy {
   always_notify_types: string[];
   /** Below it a person is needed. */
   confidence_floor: number;
+  /** What is done about certain events, whatever a model would say; the first that fits decides. */
+  event_rules: EventRule[];
   /** Nothing runs there and then. */
   closed_windows: Window[];
   /** When given, what it matches runs only in one of these. */
@@ -201,6 +208,7 @@ export const DEFAULT_POLICY: Policy = {
   always_human_hosts: ['chelsty-*'],
   always_notify_types: ['disk_pressure*'],
   confidence_floor: 0.7,
+  event_rules: DEFAULT_EVENT_RULES,
   closed_windows: [],
   open_windows: [],
   rate_limits: {},

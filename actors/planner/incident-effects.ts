@@ -7,10 +7,13 @@
  * E2 The policy that is applied is the one that holds when the answer is there.
  * E3 So many questions at a time: the rest wait here, where waiting costs no deadline.
  * E4 A fault of this node's own that passes by itself (a held journal) is waited out; it says nothing about the event.
+ * E5 What a rule of the policy decides asks no model, and waits behind none.
  */
 import { randomBytes } from 'node:crypto';
 import type { ReadPolicy } from '../../cells/policy-file.ts';
 import { RuntimeError } from '../../machines/errors.ts';
+import { eventRuleFor, proposeByEventRule } from '../../machines/event-rules.ts';
+import type { FoundRule } from '../../machines/event-rules.ts';
 import { applyGuardrails, MAX_REASON } from '../../machines/guardrails.ts';
 import type { HomelabEvent } from '../../machines/homelab-events.ts';
 import type { DiagnoseInput, WriteEventInput } from '../../machines/incident-actions.ts';
@@ -45,6 +48,8 @@ export interface IncidentHost {
   nodeName: string;
   /** Folder of the homelab's event files. */
   events: string;
+  /** By type, when it was heard first in the incident that is open there, epoch ms; {}: none is. */
+  heard: (host: string, service: string) => Readonly<Record<string, number>>;
   log: PlannerLog;
   /** E3. Default 4. */
   atOnce?: number;
@@ -59,9 +64,13 @@ export function bindIncidentEffects(effects: EffectRunner, host: IncidentHost): 
   effects.register<DiagnoseInput>('incident', 'diagnose', {
     semantics: 'idempotent',
     async run({ input: { event }, key, signal }) {
+      const rule = eventRuleFor(host.policy().policy.event_rules, event);
+      const decided = rule && decide(host, event, rule); // E5
+      if (decided) return asJsonObject(decided);
       await slots.take(signal);
       try {
-        return asJsonObject(await diagnose(host, event, { key, signal }));
+        const diagnosis = await diagnose(host, event, { key, signal });
+        return asJsonObject({ ...diagnosis, ...(rule && cooldownOf(rule, event)) });
       } finally {
         slots.release();
       }
@@ -75,6 +84,32 @@ export function bindIncidentEffects(effects: EffectRunner, host: IncidentHost): 
       return { path: await writeEventFile(file, { events, restarted }) };
     },
   });
+}
+
+/** E5. Undefined: it is for the model. */
+function decide(host: IncidentHost, event: HomelabEvent, found: FoundRule): Diagnosis | undefined {
+  const heard = (service: string) => host.heard(event.data.host, service);
+  const answered = proposeByEventRule(found, event, heard);
+  if (answered === undefined) return undefined;
+  const { type } = event;
+  const subject = { type, host: event.data.host, service: answered.service };
+  const { policy, sha256 } = host.policy();
+  const { proposal, tightenings } = applyGuardrails(answered, subject, policy);
+  const isSkipped = answered.action === 'ignore' && found.rule.action !== 'ignore';
+  return {
+    proposal,
+    answered: bounded(answered),
+    guardrails: tightenings,
+    model: found.name,
+    attempts: 0,
+    policySha256: sha256,
+    quiets: { type, seconds: isSkipped ? 0 : (found.rule.cooldown ?? null) },
+  };
+}
+
+/** A rule that leaves the rest to the model. */
+function cooldownOf({ rule }: FoundRule, { type }: HomelabEvent): Pick<Diagnosis, 'quiets'> {
+  return rule.cooldown === undefined ? {} : { quiets: { type, seconds: rule.cooldown } };
 }
 
 /** Throws when there is no answer that counts. */

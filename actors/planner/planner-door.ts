@@ -9,8 +9,9 @@
 import { mkdirSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { RuntimeLayout } from '../../cells/runtime-layout.ts';
-import { PLANNER } from '../../machines/addresses.ts';
+import { incidentAddress, PLANNER } from '../../machines/addresses.ts';
 import { RuntimeError, toPlainError } from '../../machines/errors.ts';
+import { heardIn } from '../../machines/incident-context.ts';
 import { enrolled } from '../../machines/incident-roll.ts';
 import type { JsonObject } from '../../machines/json.ts';
 import { serviceKey } from '../../machines/health-event.ts';
@@ -22,7 +23,7 @@ import { BridgeSubscription } from './bridge-subscription.ts';
 import { Heartbeat } from './heartbeat.ts';
 import { bindIncidentEffects } from './incident-effects.ts';
 import type { Router } from './incident-effects.ts';
-import { IncidentView } from './incident-view.ts';
+import { incidentState, IncidentView } from './incident-view.ts';
 import { logHeard } from './planner-log.ts';
 import type { PlannerLog } from './planner-log.ts';
 import { PolicySource } from './policy-source.ts';
@@ -62,6 +63,7 @@ export async function openPlannerDoor(
     topology: () => topology.hosts(),
     nodeName,
     events: layout.events,
+    heard: (host, service) => heardOf(system, incidentAddress(host, service)),
     log,
     ...(options.atOnce === undefined ? {} : { atOnce: options.atOnce }),
   }); // D1
@@ -93,6 +95,12 @@ export async function openPlannerDoor(
       log.info({ node: nodeName }, 'planner_stopped');
     },
   };
+}
+
+function heardOf(system: ActorSystem, address: string): Readonly<Record<string, number>> {
+  if (!system.has(address)) return {};
+  const state = incidentState(system, address);
+  return state === undefined ? {} : heardIn(state.context);
 }
 
 /** Those that other programs of the homelab expect. Throws what the file system throws. */

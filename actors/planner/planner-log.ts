@@ -6,7 +6,7 @@ import { resolve } from 'node:path';
 import { PLANNER } from '../../machines/addresses.ts';
 import { isBenign, serviceKey } from '../../machines/health-event.ts';
 import type { HomelabEvent } from '../../machines/homelab-events.ts';
-import { remainingSeconds } from '../../machines/incident-context.ts';
+import { quietUntil, remainingSeconds } from '../../machines/incident-context.ts';
 import type { IncidentContext } from '../../machines/incident-context.ts';
 import { executorType } from '../../machines/proposal.ts';
 import type { Diagnosis } from '../../machines/proposal.ts';
@@ -48,12 +48,7 @@ export function logIncident(
     log.error({ svc_key, error: outcome.text.slice(0, MAX_ERROR) }, 'action_write_failed');
   switch (event.type) {
     case 'incident.event':
-      if (life === 'cooling')
-        log.info(
-          { svc_key, remaining_seconds: Math.round(remainingSeconds(context, at)) },
-          'cooldown_active',
-        );
-      return;
+      return logQuiet(log, { svc_key, life, context }, { event, at });
     case 'xstate.error.actor.diagnosis':
       return log.error({ svc_key, error: messageIn(event['error']) }, 'llm_chain_exhausted');
     case 'xstate.done.actor.diagnosis':
@@ -64,6 +59,21 @@ export function logIncident(
       return log.warn({ svc_key, error: messageIn(event['error']) }, 'event_write_failed');
     default:
   }
+}
+
+/** For the whole service, or by a rule for this type of events. */
+function logQuiet(
+  log: PlannerLog,
+  { svc_key, life, context }: { svc_key: string; life: string; context: IncidentContext },
+  { event, at }: Pick<CommittedRecord, 'event' | 'at'>,
+): void {
+  const { type } = event['event'] as unknown as HomelabEvent;
+  const ofType = (quietUntil(context, type) - at) / 1000;
+  if (life === 'cooling') {
+    const remaining_seconds = Math.round(remainingSeconds(context, at));
+    log.info({ svc_key, remaining_seconds }, 'cooldown_active');
+  } else if (ofType > 0)
+    log.info({ svc_key, type, remaining_seconds: Math.round(ofType) }, 'cooldown_active');
 }
 
 const WRITE_ENDS: ReadonlySet<string> = new Set([

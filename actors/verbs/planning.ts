@@ -4,7 +4,7 @@ import { runtimeLayout } from '../../cells/runtime-layout.ts';
 import { incidentAddress, PLANNER } from '../../machines/addresses.ts';
 import { RuntimeError, toPlainError } from '../../machines/errors.ts';
 import { serviceKey } from '../../machines/health-event.ts';
-import { remainingSeconds } from '../../machines/incident-context.ts';
+import { quietTypes, remainingSeconds } from '../../machines/incident-context.ts';
 import type { IncidentContext } from '../../machines/incident-context.ts';
 import { enrolled } from '../../machines/incident-roll.ts';
 import type { JsonObject } from '../../machines/json.ts';
@@ -165,6 +165,7 @@ function incidentView(reader: MissionReader, { life, context }: Found, now: numb
     last_event: last && { id: last.id, type: last.type, severity: last.severity },
     recovered_at: recoveredAt === null ? null : isoFromEpoch(recoveredAt),
     cooldown_remaining_seconds: Math.ceil(remainingSeconds(context, now)),
+    quiet_types: quietView(context, now),
     last_outcome: outcome && { ...outcome, at: isoFromEpoch(outcome.at) },
     actions: proposed.map((one) => ({
       action_id: one.actionId,
@@ -176,9 +177,20 @@ function incidentView(reader: MissionReader, { life, context }: Found, now: numb
   };
 }
 
+/** What rules of the policy keep quiet there, whatever else is heard of the service. */
+const quietView = (context: IncidentContext, now: number): JsonObject[] =>
+  quietTypes(context, now).map(([type, until]) => ({
+    type,
+    remaining_seconds: Math.ceil((until - now) / 1000),
+    until: isoFromEpoch(until),
+  }));
+
+const isCooling = (context: IncidentContext, now: number): boolean =>
+  remainingSeconds(context, now) > 0 || quietTypes(context, now).length > 0;
+
 function listCooldowns(reader: MissionReader, page: CheckedInput): JsonObject {
   const now = nowOf(reader);
-  const cooling = incidents(reader).filter(({ context }) => remainingSeconds(context, now) > 0);
+  const cooling = incidents(reader).filter(({ context }) => isCooling(context, now));
   const { items, next } = pageOf(cooling, ({ key }) => key, page as PageInput);
   const cooldowns = items.map(({ context }) => {
     const { host, service, cooldownUntil, occurrences } = context;
@@ -188,6 +200,7 @@ function listCooldowns(reader: MissionReader, page: CheckedInput): JsonObject {
       remaining_seconds: Math.ceil(remainingSeconds(context, now)),
       until: isoFromEpoch(cooldownUntil ?? now),
       occurrences,
+      types: quietView(context, now),
     };
   });
   return { cooldowns, ...(next === undefined ? {} : { next }) };

@@ -22,6 +22,7 @@ export function explain(source: WhyReader, text: string): Explanation {
   const view = source.status(); // once: it looks at every cell
   const reader: WhyReader = {
     status: () => view,
+    inDoubt: () => view.in_doubt,
     cell: (cellId) => source.cell(cellId),
     actor: (address) => source.actor(address),
     clock: () => source.clock(),
@@ -156,7 +157,7 @@ function explainEffect(reader: WhyReader, effect: Extract<Subject, { kind: 'effe
   if (actor === undefined)
     throw new RuntimeError(`no actor lives at ${address}`, { code: 'ACTOR_UNKNOWN' });
   const pending = 'held' in actor ? undefined : actor.invokes[invoke];
-  const doubt = reader.status().in_doubt.find((known) => known.key === key);
+  const doubt = reader.inDoubt().find((known) => known.key === key);
   const isPending = pending?.seq === seq;
   const what = isPending ? effectWords(pending) : `effect ${invoke}`;
   return {

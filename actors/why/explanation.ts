@@ -7,7 +7,7 @@ import type { JsonValue } from '../../machines/json.ts';
 import type { MissionReader } from '../verbs/verb.ts';
 
 /** What is asked of committed state. */
-export type WhyReader = Pick<MissionReader, 'status' | 'cell' | 'actor' | 'clock'>;
+export type WhyReader = Pick<MissionReader, 'status' | 'inDoubt' | 'cell' | 'actor' | 'clock'>;
 
 export interface Fact {
   name: string;

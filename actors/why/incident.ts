@@ -2,7 +2,7 @@
 import { actionAddress } from '../../machines/addresses.ts';
 import type { ActionContext } from '../../machines/action-context.ts';
 import { serviceKey } from '../../machines/health-event.ts';
-import { isSettled } from '../../machines/incident-context.ts';
+import { isSettled, quietTypes } from '../../machines/incident-context.ts';
 import type { IncidentContext, ProposedBefore } from '../../machines/incident-context.ts';
 import type { ActionStatus } from '../../machines/remediation.ts';
 import { lifeOf } from '../planner/incident-view.ts';
@@ -32,6 +32,10 @@ export function explainIncident(
       ...(last === null ? [] : [{ name: 'last event', value: `${last.type} (${last.severity})` }]),
       { name: 'well since', value: recoveredAt === null ? 'not yet' : isoOf(recoveredAt) },
       ...(outcome === null ? [] : [{ name: 'last look', value: outcomeText(context) }]),
+      ...quietTypes(context, reader.clock()?.at ?? Date.now()).map(([type, until]) => ({
+        name: 'quiet by a rule',
+        value: `${type} until ${isoOf(until)}`,
+      })),
       ...proposed.map(({ actionId, action, status, reason }) => ({
         name: 'proposed',
         value: `${action}: ${actionId}, ${status}${reason === null ? '' : `: ${reason}`}`,

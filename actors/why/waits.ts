@@ -86,8 +86,8 @@ function nextWords(reader: WhyReader, { context }: ActorView, invoke: Invoke): s
   const words = effectWords({ src, input });
   const { agentId, taskId } = isJsonObject(input) ? input : {};
   const isOpen = reader
-    .status()
-    .in_doubt.some(({ agent_id: agent, task_id: task }) => agent === agentId && task === taskId);
+    .inDoubt()
+    .some(({ agent_id: agent, task_id: task }) => agent === agentId && task === taskId);
   if (isOpen) return `${words}: it is settled how it ended`;
   const { lost } = context as { lost?: unknown };
   return lost === undefined || lost === null

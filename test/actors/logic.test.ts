@@ -127,6 +127,7 @@ test('each machine version keeps its definition: change one only together with i
       "drift@1": "757ae553ea68f891",
       "gate@1": "22f57129d1b346ce",
       "incident@1": "d30d7f790ceb61bf",
+      "incident@2": "848d675c8bdaef6e",
       "lazarus@1": "eb52c6c1fdfea4e8",
       "llm@1": "2c853ee17110667c",
       "observed-host@1": "fde27288c1d817e9",

@@ -117,6 +117,40 @@ it.each([
 });
 
 it.each([
+  ['{"action": "notify"}', '/event_rules/0', /"types"/],
+  ['{"types": [], "action": "notify"}', '/event_rules/0/types', /names/],
+  ['{"types": ["x"], "action": "reboot"}', '/event_rules/0/action', /notify, restart, redeploy/],
+  ['{"types": ["x"], "action": "notify", "cooldown": 0}', '/event_rules/0/cooldown', /above 0/],
+  ['{"types": ["x"], "actions": "notify"}', '/event_rules/0/actions', /Did you mean "action"/],
+  ['{"types": ["x"], "action": "restart", "service": ""}', '/event_rules/0/service', /service/],
+  ['{"types": ["x"]}', '/event_rules/0', /nothing but whom it fits/],
+  [
+    '{"types": ["x"], "cooldown": 9, "service": "y"}',
+    '/event_rules/0/service',
+    /the model decides/,
+  ],
+  [
+    '{"types": ["x"], "action": "notify", "unless_younger": 9}',
+    '/event_rules/0/unless_younger',
+    /there is none/,
+  ],
+])('given the rule %s about events, then it is refused, with its place', (rule, pointer, words) => {
+  const reading = read(`{\n"event_rules": [${rule}]}`);
+  if (reading.ok) throw new Error('it was taken');
+  expect(reading.problems[0]).toMatchObject({ pointer, line: 2 });
+  expect(`${reading.problems[0]?.fix} ${reading.problems[0]?.message}`).toMatch(words);
+});
+
+test('given rules about events, then they take the place of the defaults', () => {
+  const rules = [{ types: ['x'], action: 'ignore' }];
+  expect(read(JSON.stringify({ event_rules: rules }))).toMatchObject({
+    ok: true,
+    policy: { event_rules: rules },
+  });
+  expect(read('{"event_rules": []}')).toMatchObject({ ok: true, policy: { event_rules: [] } });
+});
+
+it.each([
   ['{"limits": {"approvals_per_hour": 0}}', '/supervisor/limits/approvals_per_hour'],
   ['{"limits": {"percent_at_once": 101}}', '/supervisor/limits/percent_at_once'],
   ['{"limits": {"per_hour": 1}}', '/supervisor/limits/per_hour'],

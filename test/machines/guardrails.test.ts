@@ -131,6 +131,7 @@ const anyPolicy: fc.Arbitrary<Policy> = fc.record({
   always_human_hosts: anyGlobs,
   always_notify_types: anyGlobs,
   confidence_floor: fc.double({ min: 0, max: 1, noNaN: true }),
+  event_rules: fc.constant([]),
   closed_windows: fc.constant([]),
   open_windows: fc.constant([]),
   rate_limits: fc.constant({}),

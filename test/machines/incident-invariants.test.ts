@@ -1,6 +1,7 @@
 /** An incident under any order of events, answers, faults and restarts: what its machine promises, looked at after each. */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { inLine } from '../../machines/incident-context.ts';
 import type { ProposedAction } from '../../machines/remediation.ts';
 import { IncidentDriver } from '../support/incidents.ts';
 
@@ -17,7 +18,8 @@ type Step =
         | 'notWrite'
         | 'timer';
     }
-  | { do: 'answer'; action: ProposedAction }
+  | { do: 'answer'; action: ProposedAction; byRule: boolean }
+  | { do: 'hearOf' | 'partIsOver'; what: string }
   | { do: 'action'; says: 'durable' | 'taken' | 'failed'; nth: number }
   | { do: 'settle'; status: 'completed' | 'failed' | 'rejected'; nth: number }
   | { do: 'pass'; ms: number };
@@ -43,6 +45,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     arbitrary: fc.record({
       do: fc.constant('answer' as const),
       action: fc.constantFrom<ProposedAction>('restart', 'redeploy', 'notify', 'ignore'),
+      byRule: fc.boolean(),
     }),
   },
   {
@@ -51,6 +54,13 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       do: fc.constant('action' as const),
       says: fc.constantFrom('durable' as const, 'taken' as const, 'failed' as const),
       nth: fc.nat(3),
+    }),
+  },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      do: fc.constantFrom('hearOf' as const, 'partIsOver' as const),
+      what: fc.constantFrom('a', 'b', 'c', '__proto__'),
     }),
   },
   fc.record({
@@ -81,7 +91,13 @@ function carryOut(incident: IncidentDriver, what: Step): void {
     case 'fail':
       return void (machine.running.has('diagnosis') && machine.fails('diagnosis', 'x'));
     case 'answer':
-      return void (machine.running.has('diagnosis') && incident.answers({ action: what.action }));
+      if (machine.running.has('diagnosis'))
+        incident[what.byRule ? 'isRuled' : 'answers']({ action: what.action });
+      return;
+    case 'hearOf':
+      return void incident.hears(`${what.what}_failed`);
+    case 'partIsOver':
+      return void incident.recovers(`${what.what}_recovered`);
     case 'write':
       return void (machine.running.has('eventFile') && machine.done('eventFile'));
     case 'notWrite':
@@ -134,7 +150,13 @@ test('given any life, then one diagnosis at a time, a name for each proposal, an
           context.announcements.length > 0,
         );
         expect(context.proposed.length).toBeLessThanOrEqual(20);
-        expect(context.waiting === null || life !== 'quiet', 'I1').toBe(true);
+        const line = inLine(context).map(({ event }) => event.type);
+        expect(line.length === 0 || life === 'diagnosing' || life === 'proposing', 'I1').toBe(true);
+        expect(line, 'T1').toEqual([...new Set(line)]);
+        expect(line.length).toBeLessThanOrEqual(9);
+        for (const { event } of machine.sent.slice(sentBefore))
+          if (event.type === 'action.cancel')
+            expect(['partIsOver', 'action'], 'T2').toContain(what.do);
       }
     }),
     { numRuns: 400 },

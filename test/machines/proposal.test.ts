@@ -182,6 +182,8 @@ describe('events', () => {
   it.each([
     ['service_healthy', true, true],
     ['service_recovered', true, true],
+    ['ha_websocket_recovered', true, true],
+    ['_recovered', false, false],
     ['node_online', true, null],
     ['deployment_completed', true, null],
     ['deployment_started', true, null],

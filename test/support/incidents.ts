@@ -88,15 +88,19 @@ export class IncidentDriver {
     });
   }
 
-  recovers(): Reaction {
-    return this.deliver({
-      type: 'incident.recovered',
-      event: homelabEvent(this.at, 'service_recovered'),
-    });
+  recovers(type = 'service_recovered'): Reaction {
+    return this.deliver({ type: 'incident.recovered', event: homelabEvent(this.at, type) });
   }
 
   answers(more: Partial<Proposal> = {}): Reaction {
     return this.machine.done('diagnosis', diagnosis(more));
+  }
+
+  /** As a rule of the policy answers, about the event that is looked into. */
+  isRuled(more: Partial<Proposal> = {}, seconds: number | null = null): Reaction {
+    const type = this.context.current?.event.type ?? '';
+    const byRule = { model: 'rules/r', attempts: 0, quiets: { type, seconds } };
+    return this.machine.done('diagnosis', { ...diagnosis(more), ...byRule });
   }
 
   deliver(event: { type: string; [more: string]: unknown }): Reaction {
