@@ -2,11 +2,12 @@
  * `npm test`: everything a change must pass, all of it even when something fails. Plain JavaScript, so that an old Node can at
  * least say what is wrong. `npm test -- unit` runs the stages named.
  *
- * What only reads goes on beside the unit tests, which leave a processor idle now and then; what it says is told in one piece
- * when it has ended. The crash proof comes last and alone: it uses all there is.
+ * What only reads, and then the crash proof, go on beside the unit tests, which leave a processor idle a quarter of the time:
+ * less urgently than those, so that these wait no longer than alone. What is beside is told in one piece when it has ended.
  */
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { setPriority } from 'node:os';
 import { join } from 'node:path';
 
 const root = join(import.meta.dirname ?? '.', '..');
@@ -27,19 +28,20 @@ const reading = [
   ['lint', 'oxlint with type information', [bin('oxlint'), '--type-aware', '--deny-warnings']],
   ['types', 'tsc, strict', [bin('tsc')]],
 ];
-/** @type {Stage[]} */
-const running = [
-  [
-    'unit',
-    'unit, property and integration tests on real files and processes',
-    [bin('vitest'), 'run'],
-  ],
-  [
-    'crash',
-    'SIGKILL at durable boundaries and at random, short form',
-    [process.execPath, quiet, 'test/crash/run.ts', '--short'],
-  ],
+/** @type {Stage} */
+const unit = [
+  'unit',
+  'unit, property and integration tests on real files and processes',
+  [bin('vitest'), 'run'],
 ];
+/** @type {Stage} */
+const crash = [
+  'crash',
+  'SIGKILL at durable boundaries and at random, short form',
+  [process.execPath, quiet, 'test/crash/run.ts', '--short'],
+];
+/** As `nice` counts: four lives of the crash proof then take a fifth of what the unit tests want. */
+const LESS_URGENT = 10;
 
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
 if (major < 24 || (major === 24 && minor < 12)) {
@@ -56,11 +58,11 @@ const wanted = process.argv.slice(2);
 if (wanted.includes('unit')) wanted.push('set-up'); // at once, when all is there
 const isWanted = ([name]) => wanted.length === 0 || wanted.includes(name);
 /** In the order in which they are told at the end. */
-const results = [setUp, ...reading, ...running].filter(isWanted).map(([name]) => ({ name }));
+const results = [setUp, ...reading, unit, crash].filter(isWanted).map(([name]) => ({ name }));
 
 if (isWanted(setUp)) await run(setUp);
-const isBeside = running.some(isWanted);
-await Promise.all([inTurn(reading, isBeside ? inOnePiece : run), inTurn(running, run)]);
+const isBeside = isWanted(unit);
+await Promise.all([inTurn([unit], run), inTurn([...reading, crash], isBeside ? besides : run)]);
 
 /** @param {(stage: Stage) => Promise<void>} how */
 async function inTurn(stages, how) {
@@ -70,11 +72,12 @@ async function inTurn(stages, how) {
 /** What it says is seen at once. */
 async function run(stage) {
   console.log(heading(stage));
-  await ended(stage, 'inherit');
+  await ended(stage, { output: 'inherit', priority: 0 });
 }
 
-async function inOnePiece(stage) {
-  const said = await ended(stage, 'pipe');
+/** In one piece, and less urgent. */
+async function besides(stage) {
+  const said = await ended(stage, { output: 'pipe', priority: LESS_URGENT });
   console.log(`${heading(stage)}\n${said}`);
 }
 
@@ -83,10 +86,11 @@ function heading([name, what]) {
 }
 
 /** @returns {Promise<string>} what it said, where that was to be kept */
-function ended([name, , [command, ...args]], output) {
+function ended([name, , [command, ...args]], { output, priority }) {
   const result = results.find((one) => one.name === name);
   const started = Date.now();
   const child = spawn(command, args, { cwd: root, stdio: ['inherit', output, output] });
+  if (child.pid !== undefined && priority > 0) setPriority(child.pid, priority);
   const said = [];
   for (const stream of [child.stdout, child.stderr])
     stream?.on('data', (chunk) => said.push(chunk));

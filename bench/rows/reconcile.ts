@@ -103,6 +103,14 @@ async function timed(work: () => unknown): Promise<number> {
   return performance.now() - startedAt;
 }
 
+/** What stays from one look to the next. */
+interface Kept {
+  desired: Desired;
+  observed: Observed;
+  reconciler: Reconciler;
+  standing: Map<string, Stands>;
+}
+
 /** The files of a homelab, as texts. */
 class Lab {
   readonly hosts: number;
@@ -171,32 +179,20 @@ class Lab {
     return files;
   }
 
+  #desired(): Desired {
+    const hosts = this.files();
+    return new Fleet().update({ topology: null, hosts, aliases: NO_ALIASES }).desired;
+  }
+
   look(): Reconciled {
-    const { desired } = new Fleet().update({
-      topology: null,
-      hosts: this.files(),
-      aliases: NO_ALIASES,
-    });
-    const found = reconcile(
-      desired,
-      observeWorld(this.parseWorld(), NO_ALIASES),
-      new Map(),
-      POLICY,
-      NOW,
-    );
+    const observed = observeWorld(this.parseWorld(), NO_ALIASES);
+    const found = reconcile(this.#desired(), observed, new Map(), POLICY, NOW);
     if (found.drifts.length < (this.hosts * SERVICES) / ILL)
       throw new Error('it has not seen what is ill');
     return found;
   }
 
-  #kept:
-    | {
-        desired: Desired;
-        observed: Observed;
-        reconciler: Reconciler;
-        standing: Map<string, Stands>;
-      }
-    | undefined;
+  #kept: Kept | undefined;
   /** As at run time: the world's files were written anew, the inventory's were not. */
   lookAtWorld(): void {
     this.#kept ??= this.keep();
@@ -205,17 +201,8 @@ class Lab {
     reconciler.look(desired, this.#kept.observed, standing, POLICY, NOW);
   }
 
-  keep(): {
-    desired: Desired;
-    observed: Observed;
-    reconciler: Reconciler;
-    standing: Map<string, Stands>;
-  } {
-    const { desired } = new Fleet().update({
-      topology: null,
-      hosts: this.files(),
-      aliases: NO_ALIASES,
-    });
+  keep(): Kept {
+    const desired = this.#desired();
     const observed = observeWorld(this.parseWorld(), NO_ALIASES);
     const reconciler = new Reconciler();
     const { drifts } = reconciler.look(desired, observed, new Map(), POLICY, NOW);
@@ -255,7 +242,7 @@ function parsedYaml(bytes: Buffer): JsonValue {
 
 /** What is compared after a service of one host was heard to be ill, or well again. */
 class Looks {
-  readonly #lab: ReturnType<Lab['keep']>;
+  readonly #lab: Kept;
   #turn = 0;
 
   constructor(lab: Lab) {

@@ -268,7 +268,7 @@ test('whatever their ages, they come to one mind, nothing that must not run twic
           if (!isSafe(step))
             expect(folder.begun.get(`${file.id}/${step.name}`) ?? 0).toBeLessThan(2);
     }),
-    { numRuns: 1500 },
+    { numRuns: 750 },
   );
 });
 

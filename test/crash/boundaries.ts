@@ -26,11 +26,13 @@ export interface Point {
   at: string;
 }
 
+/** Where the lives of one trial die: one point, or a second one in the life after it. */
+export type Way = readonly [point: Point, next?: Point | undefined];
+
 export interface BoundaryResult {
-  point: Point | null;
   trial: Trial;
-  /** False: this run never came to that visit. */
-  wasKilled: boolean;
+  /** Of its points those whose visit came. */
+  killed: Point[];
 }
 
 /** The fault points of each kind of life, from one run, which must itself be without fault. */
@@ -40,7 +42,7 @@ export async function listPoints(
   const lists = await Promise.all(LIVES.map((life) => listLife(root, life)));
   return {
     points: lists.flatMap(({ points }) => points),
-    clean: lists.map(({ trial }) => ({ point: null, trial, wasKilled: false })),
+    clean: lists.map(({ trial }) => ({ trial, killed: [] })),
   };
 }
 
@@ -57,16 +59,19 @@ async function listLife(
   return { points: [...names].map((at) => ({ life, at })), trial };
 }
 
-export async function tryPoint(root: string, point: Point): Promise<BoundaryResult> {
+export async function tryPoints(root: string, [point, next]: Way): Promise<BoundaryResult> {
   const trial = new Trial(root, loadOf(point.life));
   const log = join(trial.folder, 'points.log');
   if (point.life === 'second') await dieFirst(trial);
   await trial.live({ hook: { log, at: [point.at, ...others(point.life)] } });
-  const wasKilled = existsSync(`${log}.${point.at}.killed`);
-  if (!trial.isDone || point.at.startsWith('host:')) await trial.live();
+  if (next !== undefined) await trial.live({ hook: { log, at: [next.at] } });
+  if (!trial.isDone || isOfHost(next ?? point)) await trial.live();
   trial.finish();
-  return { point, trial, wasKilled };
+  const points = next === undefined ? [point] : [point, next];
+  return { trial, killed: points.filter(({ at }) => existsSync(`${log}.${at}.killed`)) };
 }
+
+const isOfHost = ({ at }: Point): boolean => at.startsWith('host:');
 
 const others = (life: Point['life']): string[] =>
   life === 'first' || life === 'second' ? [] : [WORKER_DEATH];
@@ -85,17 +90,36 @@ async function dieFirst(trial: Trial): Promise<void> {
 
 /**
  * A part of the points that has every named one at least once: all of a kind come first with a visit chosen at random,
- * the rest in random order until the caller has had enough.
+ * the rest in random order until the caller has had enough. Where a name has a visit in a second life that one is likely to
+ * be chosen, for it can follow another (see `paired`).
  */
-export function spread(points: readonly Point[], random: () => number): Point[] {
+export function spread(
+  points: readonly Point[],
+  random: () => number,
+): { ofEachName: Point[]; rest: Point[] } {
   const shuffled = points
-    .map((point) => ({ point, key: random() }))
+    .map((point) => ({ point, key: random() * (point.life === 'second' ? 0.2 : 1) }))
     .toSorted((a, b) => a.key - b.key)
     .map(({ point }) => point);
   const first = new Map<string, Point>();
   for (const point of shuffled) if (!first.has(nameOf(point))) first.set(nameOf(point), point);
   const chosen = new Set(first.values());
-  return [...chosen, ...shuffled.filter((point) => !chosen.has(point))];
+  return { ofEachName: [...chosen], rest: shuffled.filter((point) => !chosen.has(point)) };
+}
+
+/**
+ * Ways of two points where that can be, so that one trial with three lives does for two with five: a host that dies, and a
+ * point of a second life that dies in the recovery from it. A handover is left alone: it has no third agent to hand over to.
+ */
+export function paired(points: readonly Point[]): Way[] {
+  const canGoOn = (point: Point): boolean =>
+    isOfHost(point) && point.life !== 'second' && point.life !== 'handed over';
+  const befores = points.filter(canGoOn);
+  const seconds = points.filter(({ life }) => life === 'second');
+  const both = befores.slice(0, seconds.length);
+  const pairs = both.map((point, nth): Way => [point, seconds[nth]]);
+  const taken = new Set<Point | undefined>(pairs.flat());
+  return [...pairs, ...points.filter((point) => !taken.has(point)).map((point): Way => [point])];
 }
 
 /** The point without its visit; what both lives have in common counts once. */

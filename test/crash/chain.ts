@@ -3,7 +3,7 @@
  * Redis, a model, a docker and a person around it (test/support/homelab-world.ts). A clean run lists the fault points from
  * the event on; then each gets a homelab of its own, whose second life must bring everything to its end.
  */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { allAre, openWorld, reads, unhealthy } from '../support/homelab-world.ts';
@@ -81,20 +81,4 @@ export class ChainTrial {
     for (const what of person.violations) this.violations.push({ kind: 'repeated', what });
     for (const what of model.violations) this.violations.push({ kind: 'other', what });
   }
-}
-
-/** The visits of fault points from the event on, as a clean run has them. */
-export async function listChain(): Promise<{ points: string[]; trial: ChainTrial }> {
-  const trial = await ChainTrial.open();
-  const list = join(trial.folder, 'points.log');
-  await trial.run({ list });
-  await trial.close();
-  return { points: [...new Set(readFileSync(list, 'utf8').trimEnd().split('\n'))], trial };
-}
-
-export async function tryChain(at: string): Promise<{ trial: ChainTrial; wasKilled: boolean }> {
-  const trial = await ChainTrial.open();
-  const wasKilled = await trial.run({ at });
-  await trial.close();
-  return { trial, wasKilled };
 }

@@ -3,7 +3,7 @@
  * approves and a docker around it (test/support/loop-world.ts). A clean run lists the fault points from the moment at which a
  * service fails; then each gets a homelab of its own, whose second life must bring everything to its end.
  */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { LifeOptions } from '../support/homelab-process.ts';
@@ -23,6 +23,8 @@ export class LoopTrial {
   readonly recoveries: number[] = [];
   readonly acknowledged = 0;
   readonly #world = new LoopWorld(APPROVES);
+
+  static readonly open = async (): Promise<LoopTrial> => new LoopTrial();
 
   constructor() {
     const { lab } = this.#world;
@@ -75,20 +77,4 @@ export class LoopTrial {
     const problems = this.#world.problems(true); // nothing more comes of it
     this.violations.push(...problems.map((what): Violation => ({ kind: 'repeated', what })));
   }
-}
-
-/** The visits of fault points from the failure on, as a clean run has them. */
-export async function listLoop(): Promise<{ points: string[]; trial: LoopTrial }> {
-  const trial = new LoopTrial();
-  const list = join(trial.folder, 'points.log');
-  await trial.run({ list });
-  await trial.close();
-  return { points: [...new Set(readFileSync(list, 'utf8').trimEnd().split('\n'))], trial };
-}
-
-export async function tryLoop(at: string): Promise<{ trial: LoopTrial; wasKilled: boolean }> {
-  const trial = new LoopTrial();
-  const wasKilled = await trial.run({ at });
-  await trial.close();
-  return { trial, wasKilled };
 }

@@ -15,6 +15,14 @@ const KILLS_IN_A_ROUND = 8;
 /** More than any life can reach; the last one is told where to stop. */
 const ENDLESS = 1e9;
 
+export interface RandomOptions {
+  chance: Chance;
+  until: number;
+  /** So many runtimes are killed however long that takes: a machine may have much else to do. */
+  least: number;
+  onTrial: (trial: Trial) => void;
+}
+
 export interface RandomResult {
   trials: Trial[];
   kills: number;
@@ -23,12 +31,14 @@ export interface RandomResult {
 
 export async function killAtRandom(
   root: string,
-  { chance, until, onTrial }: { chance: Chance; until: number; onTrial: (trial: Trial) => void },
+  { chance, until, least, onTrial }: RandomOptions,
 ): Promise<RandomResult> {
   const result: RandomResult = { trials: [], kills: 0, workerKills: 0 };
+  const isWhole = (): boolean => result.trials.every(({ violations }) => violations.length === 0);
+  const goesOn = (): boolean => performance.now() < until || (result.kills < least && isWhole());
   do {
     const trial = new Trial(root, { upTo: ENDLESS, gapMs: 4, inFlight: 8 });
-    for (let kill = 0; kill < KILLS_IN_A_ROUND && performance.now() < until; kill += 1) {
+    for (let kill = 0; kill < KILLS_IN_A_ROUND && goesOn(); kill += 1) {
       if (kill > 0 && chance.next() < 0.3) trial.add(missions(trial.evidence, `-${kill}`));
       const end = await trial.live(torment(chance, () => (result.workerKills += 1)));
       if (end.how === 'killed') result.kills += 1;
@@ -39,17 +49,22 @@ export async function killAtRandom(
     trial.finish();
     result.trials.push(trial);
     onTrial(trial);
-  } while (performance.now() < until);
+  } while (goesOn());
   return result;
 }
 
-/** A life that ends by SIGKILL, some of them before it has answered, and whose workers are killed on the way. */
+/**
+ * A life that ends by SIGKILL, a fifth of them by the time it takes to start, the others some time after they have answered,
+ * and whose workers are killed on the way.
+ */
 function torment(chance: Chance, onWorkerKill: () => void): LifeChange {
-  const lastsMs = chance.next() < 0.2 ? chance.between(50, 400) : chance.between(300, 2500);
+  const isEarly = chance.next() < 0.2;
+  const lastsMs = isEarly ? chance.between(50, 400) : chance.between(0, 2200);
   const clockOffsetMs = chance.next() < 0.25 ? chance.between(-3_600_000, 3_600_000) : 0;
   return {
     clockOffsetMs,
     torment: async ({ pid, report, ended }) => {
+      if (!isEarly) await answers(report, ended);
       const deadline = performance.now() + lastsMs;
       while (!ended.aborted && performance.now() < deadline) {
         await rest(Math.min(chance.between(20, 300), deadline - performance.now()), ended);
@@ -59,6 +74,11 @@ function torment(chance: Chance, onWorkerKill: () => void): LifeChange {
       if (!ended.aborted) process.kill(pid, 'SIGKILL');
     },
   };
+}
+
+/** Or its end. */
+async function answers(report: string, ended: AbortSignal): Promise<void> {
+  while (!ended.aborted && !readReport(report).some(({ t }) => t === 'up')) await rest(20, ended);
 }
 
 async function rest(ms: number, ended: AbortSignal): Promise<void> {

@@ -1,19 +1,20 @@
 /**
  * `npm run crash`: the crash and fault proof. Prints what was tried and what came of it; exit 1 on any violation, whose
- * folder is then kept. `--short` is for every change: each named fault point once and twenty seconds of random kills, and
- * ten seconds each of the chain from an event to an action and of the loop from a drift to its end; the full form tries every
- * visit of every point and kills at random for ten minutes. `--seed N` repeats the random choices, `--only
+ * folder is then kept. `--short` is for every change: each named fault point once, two to a trial where they can follow each
+ * other; a dozen random kills, or what twenty seconds allow; eight points, or ten seconds, each of the chain from an event to an
+ * action and of the loop from a drift to its end. The full form tries every visit of every point by itself and kills at random
+ * for ten minutes. `--seed N` repeats the random choices, `--only
  * boundaries|random|disk|chain|loop` runs one part, `--seconds N` bounds each but the disk.
  */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { listPoints, nameOf, spread, tryPoint } from './boundaries.ts';
-import type { BoundaryResult } from './boundaries.ts';
-import { listChain, tryChain } from './chain.ts';
+import { listPoints, nameOf, paired, spread, tryPoints } from './boundaries.ts';
+import type { BoundaryResult, Point, Way } from './boundaries.ts';
+import { ChainTrial } from './chain.ts';
 import { Chance } from './random.ts';
-import { listLoop, tryLoop } from './loop.ts';
+import { LoopTrial } from './loop.ts';
 import { killAtRandom } from './random-kills.ts';
 import { fillTheDisk } from './small-disk.ts';
 import { KINDS } from './report.ts';
@@ -42,25 +43,29 @@ interface Part {
   skipped?: string;
 }
 
+/** A homelab whose runtime is killed on the way from one thing to another. */
+interface Walker extends Tried {
+  /** `at`: where its first life dies; false: it never came there. `list`: where the names of all visits are written. */
+  run(options: { at: string } | { list: string }): Promise<boolean>;
+  close(): Promise<void>;
+}
+
 interface Walk {
   name: string;
   /** From where to where. */
   way: string;
-  list: () => Promise<{ points: string[]; trial: Tried }>;
-  try: (at: string) => Promise<{ trial: Tried; wasKilled: boolean }>;
+  open: () => Promise<Walker>;
 }
 
 const CHAIN: Walk = {
   name: 'chain',
   way: 'from an event to a verified action',
-  list: listChain,
-  try: tryChain,
+  open: ChainTrial.open,
 };
 const LOOP: Walk = {
   name: 'loop',
   way: 'from a drift that is found to one that is gone',
-  list: listLoop,
-  try: tryLoop,
+  open: LoopTrial.open,
 };
 
 console.log(`seed ${seed}; ${values.short ? 'short' : 'full'} form; folders in ${root}`);
@@ -78,39 +83,58 @@ function wants(part: string): boolean {
   return values.only === undefined || values.only === part;
 }
 
+/**
+ * In the short form two points share a trial where they can; those whose visit did not come get one of their own. The full
+ * form tries each by itself.
+ */
 async function boundaries(): Promise<Part> {
   const { points, clean } = await listPoints(root);
   const chance = new Chance(seed);
-  const queue = spread(points, () => chance.next());
-  const names = new Set(points.map(nameOf));
-  const until = performance.now() + (bound ?? (values.short ? 60_000 : Infinity));
-  const least = values.short || bound !== undefined ? names.size : points.length;
-  console.log(`${points.length} visits of ${names.size} fault points`);
+  const { ofEachName, rest } = spread(points, () => chance.next());
+  const alone = (some: readonly Point[]): Way[] => some.map((point): Way => [point]);
+  const least = values.short ? paired(ofEachName) : alone(ofEachName);
+  console.log(`${points.length} visits of ${ofEachName.length} fault points`);
   const results: BoundaryResult[] = [...clean];
-  let taken = 0;
+  const attempt = async (way: Way): Promise<void> => {
+    const result = await tryPoints(root, way);
+    results.push(result);
+    done(result.trial, way.map((point) => `${point?.life} life, ${point?.at}`).join('; then '));
+    if (results.length % 100 === 0) console.log(`  ${results.length} trials`);
+  };
+  const names = (): Set<string> => new Set(results.flatMap(({ killed }) => killed).map(nameOf));
+  const until = performance.now() + (bound ?? (values.short ? 60_000 : Infinity));
+  await atOnce(least, attempt);
+  const missed = ofEachName.filter((point) => !names().has(nameOf(point)));
+  if (values.short) await atOnce(alone(missed), attempt);
+  await atOnce(alone(rest), attempt, until);
+  const kills = results.reduce((sum, { killed }) => sum + killed.length, 0);
+  const tried = `${kills} kills at ${names().size} of ${ofEachName.length} points in ${results.length} trials`;
+  return { name: 'boundaries', tried, trials: results.map(({ trial }) => trial) };
+}
+
+/** Each of them, in order, as many at a time as pay; no more are begun after `until`. */
+async function atOnce<T>(
+  all: readonly T[],
+  attempt: (one: T) => Promise<void>,
+  until = Infinity,
+): Promise<void> {
+  const left = [...all].values();
   const worker = async (): Promise<void> => {
-    while (taken < queue.length && (performance.now() < until || taken < least)) {
-      const point = queue[taken];
-      taken += 1;
-      if (point === undefined) return;
-      const result = await tryPoint(root, point);
-      results.push(result);
-      done(result.trial, `${point.life} life, ${point.at}`);
-      if (taken % 100 === 0) console.log(`  ${taken} of ${queue.length} tried`);
+    while (performance.now() < until) {
+      const { value, done: isOver } = left.next();
+      if (isOver) return;
+      await attempt(value);
     }
   };
   await Promise.all(Array.from({ length: AT_ONCE }, worker));
-  const hit = results.filter(({ wasKilled }) => wasKilled);
-  const hitNames = new Set(hit.map(({ point }) => (point ? nameOf(point) : '')));
-  const tried = `${hit.length} kills at ${hitNames.size} of ${names.size} points; ${taken - hit.length} visits did not come again`;
-  return { name: 'boundaries', tried, trials: results.map(({ trial }) => trial) };
 }
 
 async function randomKills(): Promise<Part> {
   const until = performance.now() + (bound ?? (values.short ? 20_000 : 600_000));
   const chance = new Chance(seed + 1);
   const onTrial = (trial: Trial): void => done(trial, 'random kills');
-  const { trials, kills, workerKills } = await killAtRandom(root, { chance, until, onTrial });
+  const options = { chance, until, least: values.short ? 12 : 1, onTrial };
+  const { trials, kills, workerKills } = await killAtRandom(root, options);
   const tried = `${kills} runtimes and ${workerKills} workers killed in ${trials.length} rounds`;
   return { name: 'random kills', tried, trials };
 }
@@ -124,27 +148,34 @@ async function smallDisk(): Promise<Part> {
   return { name: 'small disk', tried: `node held ${timesHeld} times`, trials: [trial] };
 }
 
-async function walked({ name, way, list, try: tryPoint }: Walk): Promise<Part> {
-  const { points, trial: clean } = await list();
+async function walked({ name, way, open }: Walk): Promise<Part> {
+  const clean = await open();
+  const list = join(clean.folder, 'points.log');
+  await clean.run({ list });
+  await clean.close();
+  const points = new Set(readFileSync(list, 'utf8').trimEnd().split('\n'));
   const until = performance.now() + (bound ?? (values.short ? 10_000 : Infinity));
   done(clean, name);
   const chance = new Chance(seed + 2);
-  const queue = spread(
-    points.map((at) => ({ life: 'first', at })),
+  const { ofEachName, rest } = spread(
+    [...points].map((at) => ({ life: 'first', at })),
     () => chance.next(),
   );
   const trials: Tried[] = [clean];
-  let [taken, kills] = [0, 0];
-  const worker = async (): Promise<void> => {
-    for (let point = queue[taken++]; point && performance.now() < until; point = queue[taken++]) {
-      const { trial, wasKilled } = await tryPoint(point.at);
-      kills += wasKilled ? 1 : 0;
-      trials.push(trial);
-      done(trial, `${name}, ${point.at}`);
-    }
+  let kills = 0;
+  const attempt = async ({ at: point }: Point): Promise<void> => {
+    const trial = await open();
+    const wasKilled = await trial.run({ at: point });
+    await trial.close();
+    if (wasKilled) kills += 1;
+    trials.push(trial);
+    done(trial, `${name}, ${point}`);
   };
-  await Promise.all(Array.from({ length: AT_ONCE }, worker));
-  const tried = `${kills} kills at ${points.length} visits of ${new Set(queue.map(nameOf)).size} points, ${way}`;
+  const all = [...ofEachName, ...rest];
+  const least = values.short ? 8 : 0; // however little time there is
+  await atOnce(all.slice(0, least), attempt);
+  await atOnce(all.slice(least), attempt, until);
+  const tried = `${kills} kills at ${points.size} visits of ${ofEachName.length} points, ${way}`;
   return { name, tried, trials };
 }
 

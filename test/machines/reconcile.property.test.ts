@@ -139,7 +139,7 @@ test('R1, R2: given anything, when looked at twice, then the same is found; and 
       const changed = first.changes.changed.map(({ drift }) => drift.key);
       expect(changed.every((key) => input.standing.has(key))).toBe(true);
     }),
-    { numRuns: 2000 },
+    { numRuns: 1000 },
   );
 });
 
@@ -167,7 +167,7 @@ test('R1: given anything, when hosts, services and drifts come in another order,
       );
       expect(again).toEqual(first);
     }),
-    { numRuns: 2000 },
+    { numRuns: 1000 },
   );
 });
 
@@ -195,7 +195,7 @@ test('R3: given anything, when looked at, then what is not desired or not monito
             reason: 'service_removed_from_desired_state',
           });
     }),
-    { numRuns: 2000 },
+    { numRuns: 1000 },
   );
 });
 
@@ -229,7 +229,7 @@ test('given anything, when looked at, then what nobody knows opens nothing, clos
         });
       }
     }),
-    { numRuns: 2000 },
+    { numRuns: 1000 },
   );
 });
 
@@ -253,7 +253,7 @@ test('given any JSON for a world, when looked at, then nothing is thrown, and no
       expect(changes.closed.every(({ key }) => before.has(key))).toBe(true);
       expect(JSON.parse(JSON.stringify(drifts))).toEqual(drifts);
     }),
-    { numRuns: 2000 },
+    { numRuns: 1000 },
   );
 });
 
@@ -321,6 +321,6 @@ test('R4: given any history, when the same reconciler looks again and again, the
         before = heeded(kept);
       }
     }),
-    { numRuns: 2000 },
+    { numRuns: 1000 },
   );
 });

@@ -7,7 +7,7 @@ import { comesToRest } from '../support/simulated-ending.ts';
 import { ALL_FAULTS } from '../support/simulated-faults.ts';
 import { scenarioOf, SimulatedHomelab } from '../support/simulated-homelab.ts';
 
-const SMALL = 60;
+const SMALL = 40;
 const LARGE = 3;
 
 /** Throws what did not hold, with the seed by which it is had again. */

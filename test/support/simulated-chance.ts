@@ -2,30 +2,18 @@
  * Chance that can be had again: the same seed and name give the same numbers, whatever else is drawn under other names, so that
  * a fault less in a simulation does not make everything else another one.
  */
-export class Chance {
-  #state: number;
+import { Chance as Seeded } from '../crash/random.ts';
 
+export class Chance extends Seeded {
   constructor(seed: number, name: string) {
-    this.#state = seed >>> 0;
-    for (const char of name) this.#state = Math.imul(this.#state ^ char.charCodeAt(0), 0x01000193);
+    let state = seed;
+    for (const char of name) state = Math.imul(state ^ char.charCodeAt(0), 0x01000193);
+    super(state);
     for (let i = 0; i < 4; i += 1) this.next();
-  }
-
-  /** 0 <= n < 1. Mulberry32. */
-  next(): number {
-    this.#state = (this.#state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(this.#state ^ (this.#state >>> 15), 1 | this.#state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
   }
 
   is(probability: number): boolean {
     return this.next() < probability;
-  }
-
-  /** Both ends belong to it. */
-  int(least: number, most: number): number {
-    return least + Math.floor(this.next() * (most - least + 1));
   }
 
   /** A span of time, ms: mostly short ones, at times a long one. */
@@ -34,8 +22,8 @@ export class Chance {
   }
 
   /** Throws for an empty list. */
-  pick<T>(list: readonly T[]): T {
-    const found = list[this.int(0, list.length - 1)];
+  override pick<T>(list: readonly T[]): T {
+    const found = super.pick(list);
     if (found === undefined) throw new Error('there is nothing to choose from');
     return found;
   }
@@ -47,7 +35,7 @@ export class Chance {
   shuffled<T>(list: readonly T[]): T[] {
     const mixed = [...list];
     for (let i = mixed.length - 1; i > 0; i -= 1) {
-      const j = this.int(0, i);
+      const j = this.between(0, i);
       [mixed[i], mixed[j]] = [mixed[j] as T, mixed[i] as T];
     }
     return mixed;

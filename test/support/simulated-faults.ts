@@ -49,7 +49,7 @@ export function strike(lab: SimulatedHomelab, fault: Fault, chance: Chance): voi
       if (chance.is(0.9)) later(15 * MINUTE_MS, () => (host.isUp = true));
       return;
     case 'flapping':
-      if (service) flap(lab, service, chance, chance.int(3, 12));
+      if (service) flap(lab, service, chance, chance.between(3, 12));
       return;
     case 'storm':
       for (const one of fleet.services()) if (chance.is(0.7)) fail(one.service, chance);
@@ -133,7 +133,7 @@ function edit({ fleet }: SimulatedHomelab, host: RealHost, chance: Chance): void
     const flipped = services.map((one) => ({ ...one, monitor: chance.is(0.8) }));
     return fleet.write(host.name, { ...content, services: flipped });
   }
-  const name = `n${chance.int(1, 3)}`;
+  const name = `n${chance.between(1, 3)}`;
   if (services.some((one) => one['name'] === name)) return undefined;
   if (!host.services.has(name))
     host.services.set(name, { ...newService(host.name, name, []), state: 'gone' });

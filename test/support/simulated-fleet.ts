@@ -48,7 +48,7 @@ export class SimulatedFleet {
       if (chance.is(0.2)) aliases.push([`${name}.lan`, name]);
       const host = newHost(name);
       const entries: JsonObject[] = [];
-      for (let i = chance.int(0, services); i > 0; i -= 1) {
+      for (let i = chance.between(0, services); i > 0; i -= 1) {
         const service = newService(name, `s${i}`, dependencies(chance, keys));
         host.services.set(service.name, service);
         entries.push(entryOf(service, chance));

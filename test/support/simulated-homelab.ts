@@ -49,9 +49,9 @@ export function scenarioOf(seed: number, size: 'small' | 'large' = 'small'): Sce
   const isAll = chance.is(0.5);
   return {
     seed,
-    hosts: isSmall ? chance.int(2, 10) : 200,
-    services: isSmall ? chance.int(1, 4) : 3,
-    minutes: isSmall ? chance.int(20, 120) : 20,
+    hosts: isSmall ? chance.between(2, 10) : 200,
+    services: isSmall ? chance.between(1, 4) : 3,
+    minutes: isSmall ? chance.between(20, 120) : 20,
     pace: isSmall ? chance.pick([1, 1, 2, 4, 8]) : 1,
     faults: ALL_FAULTS.filter(() => isAll || chance.is(0.6)),
     policy: chance.pick(POLICY_KINDS),

@@ -48,7 +48,7 @@ export interface Living {
 }
 
 export type Mail = { to: string } & (
-  | { kind: 'send'; event: { type: string }; from: string | null; start?: number }
+  | { kind: 'send'; event: { type: string }; start?: number }
   | { kind: 'spawn'; machine: string; input: JsonObject }
   | { kind: 'stop' }
 );
@@ -260,12 +260,11 @@ export class SimulatedKernel {
       if (error instanceof RuntimeError) return error;
       throw error;
     }
-    const from = actor.address;
     for (const id of reaction.ended) if (!actor.driver.running.has(id)) actor.starts.delete(id);
     for (const { address: to, machine, input } of reaction.spawned)
       this.#mail.push({ kind: 'spawn', to, machine, input });
     for (const { to, event: told } of reaction.sent)
-      this.#mail.push({ kind: 'send', to, event: told, from });
+      this.#mail.push({ kind: 'send', to, event: told });
     for (const { address: to } of reaction.stopped) this.#mail.push({ kind: 'stop', to });
     for (const effect of reaction.started)
       if (actor.driver.running.get(effect.id) === effect) this.#start(actor, effect, false);
@@ -333,7 +332,7 @@ export class SimulatedKernel {
       'output' in outcome
         ? { type: `xstate.done.actor.${id}`, output: outcome.output }
         : { type: `xstate.error.actor.${id}`, error: { name: 'Error', message: outcome.error } };
-    this.#turn(() => this.#carryOut({ kind: 'send', to: address, event, from: null, start }));
+    this.#turn(() => this.#carryOut({ kind: 'send', to: address, event, start }));
   }
 }
 

@@ -1,5 +1,4 @@
 /** People and other programs: they answer what is proposed, or do not; move, edit and lose files; propose things of their own. */
-import type { ActionContext } from '../../machines/action-context.ts';
 import { actionAddress, GATE } from '../../machines/addresses.ts';
 import type { ActionStatus } from '../../machines/remediation.ts';
 import { proposal, WELL } from './action.ts';
@@ -47,7 +46,7 @@ export class SimulatedPeople {
     else if (what < 0.52) this.say(id, 'reject');
     else if (what < 0.57) files.put(id, 'rejected', content);
     else if (what < 0.62) this.say(id, 'cancel');
-    else if (what < 0.7) files.put(id, status, { ...content, note: this.#chance.int(1, 3) });
+    else if (what < 0.7) files.put(id, status, { ...content, note: this.#chance.between(1, 3) });
     else if (what < 0.72) files.remove(id);
     else if (what < 0.75) this.#garble(id);
     else if (what < 0.78 && content['requires_human'] !== false) this.say(id, 'approve', 'policy');
@@ -123,9 +122,5 @@ export class SimulatedPeople {
   #endElsewhere(id: string): void {
     const file = this.#parts.files.all.get(id);
     if (file?.status === 'running') this.#parts.files.put(id, 'completed', file.content);
-  }
-
-  open(): ActionContext[] {
-    return [...this.#parts.door.openActions()];
   }
 }

@@ -24,13 +24,13 @@ export function policyOf(kind: PolicyKind, chance: Chance): Policy {
     ...DEFAULT_POLICY,
     always_human_hosts: chance.is(0.3) ? [chance.pick(['h1', 'h2*', '*3'])] : [],
     rate_limits: withoutGaps({
-      per_hour: chance.is(0.2) ? chance.int(2, 20) : undefined,
-      per_service_per_hour: chance.is(0.2) ? chance.int(1, 5) : undefined,
+      per_hour: chance.is(0.2) ? chance.between(2, 20) : undefined,
+      per_service_per_hour: chance.is(0.2) ? chance.between(1, 5) : undefined,
     }),
     blast_radius: withoutGaps({
-      per_host_at_once: most(chance.int(1, 2)),
-      actions_at_once: most(chance.int(1, 5)),
-      hosts_at_once: most(chance.int(1, 3)),
+      per_host_at_once: most(chance.between(1, 2)),
+      actions_at_once: most(chance.between(1, 5)),
+      hosts_at_once: most(chance.between(1, 3)),
     }),
     closed_windows: chance.is(0.1) ? [windowFrom(chance)] : [],
     approval_expires: chance.pick([120, 600, 3600]),
@@ -47,11 +47,11 @@ export function policyOf(kind: PolicyKind, chance: Chance): Policy {
 function limitsOf(chance: Chance): SupervisorLimits {
   const most = (value: number): number | undefined => (chance.is(0.5) ? value : undefined);
   return withoutGaps({
-    approvals_per_hour: most(chance.int(1, 20)),
-    approvals_per_target_per_hour: most(chance.int(1, 3)),
-    hosts_at_once: most(chance.int(1, 3)),
-    actions_at_once: most(chance.int(1, 6)),
-    percent_at_once: most(chance.int(1, 30)),
+    approvals_per_hour: most(chance.between(1, 20)),
+    approvals_per_target_per_hour: most(chance.between(1, 3)),
+    hosts_at_once: most(chance.between(1, 3)),
+    actions_at_once: most(chance.between(1, 6)),
+    percent_at_once: most(chance.between(1, 30)),
   });
 }
 
@@ -60,7 +60,9 @@ function rulesOf(kind: Exclude<PolicyKind, 'default'>, chance: Chance): Supervis
   if (kind === 'propose') return [{ name: 'ask', mode: 'propose' }];
   if (kind === 'approve') return [{ name: 'go', actions: ACTING, mode: 'approve', ...windows }];
   if (kind === 'earn')
-    return [{ name: 'earn', actions: ACTING, mode: 'earn', after: chance.int(1, 2), ...windows }];
+    return [
+      { name: 'earn', actions: ACTING, mode: 'earn', after: chance.between(1, 2), ...windows },
+    ];
   return [
     { name: 'leave', hosts: ['h0', 'h4*'], mode: 'recommend' },
     { name: 'disks', actions: ['disk_cleanup'], mode: 'propose' },
@@ -71,9 +73,9 @@ function rulesOf(kind: Exclude<PolicyKind, 'default'>, chance: Chance): Supervis
 }
 
 function windowFrom(chance: Chance): { from: string; to: string } {
-  const hour = chance.int(0, 23);
+  const hour = chance.between(0, 23);
   const text = (at: number): string => `${String(at % 24).padStart(2, '0')}:30`;
-  return { from: text(hour), to: text(hour + chance.int(1, 4)) };
+  return { from: text(hour), to: text(hour + chance.between(1, 4)) };
 }
 
 const withoutGaps = <T extends Record<string, number | undefined>>(
