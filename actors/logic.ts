@@ -55,7 +55,10 @@ export interface MachineVersion {
   machine: AnyStateMachine;
   /** Rewrites a persisted snapshot of the version before into this version's form. Needed from version 2 on. */
   migrate?: (persisted: JsonValue) => JsonValue;
+  /** Rewrites a context in a form that this version stored once into the one that it stores now; leaves that as it is. */
+  upcast?: Upcast;
 }
+type Upcast = (context: JsonValue) => JsonValue;
 
 /** The versions of every machine this build can run. Old ones stay until no checkpoint can name them. */
 export class MachineRegistry {
@@ -63,8 +66,8 @@ export class MachineRegistry {
   readonly #latest = new Map<string, MachineLogic>();
   readonly #migrations = new Map<string, (persisted: JsonValue) => JsonValue>();
 
-  register({ machine, migrate }: MachineVersion): this {
-    const logic = createLogic(machine);
+  register({ machine, migrate, upcast }: MachineVersion): this {
+    const logic = createLogic(machine, upcast ?? ((context) => context));
     this.#byId.set(logic.id, logic);
     const latest = this.#latest.get(logic.name);
     if (latest === undefined || latest.version < logic.version) this.#latest.set(logic.name, logic);
@@ -108,7 +111,7 @@ export class MachineRegistry {
   }
 }
 
-function createLogic(machine: AnyStateMachine): MachineLogic {
+function createLogic(machine: AnyStateMachine, upcast: Upcast): MachineLogic {
   const match = /^([a-z][a-z-]*)@([1-9][0-9]*)$/.exec(machine.id);
   if (match === null)
     throw new RuntimeError(`machine id ${machine.id} is not of the form name@version`, {
@@ -137,7 +140,7 @@ function createLogic(machine: AnyStateMachine): MachineLogic {
         collect(outputs, () => machine.transition(snapshot, event, scope)),
       ),
     persist: (snapshot) => persist(machine, snapshot),
-    restore: (persisted) => restore(machine, persisted, scope),
+    restore: (persisted) => restore(machine, persisted, { scope, upcast }),
   };
 }
 
@@ -217,7 +220,11 @@ function persist(machine: AnyStateMachine, snapshot: MachineSnapshot): JsonValue
   return persisted;
 }
 
-function restore(machine: AnyStateMachine, persisted: JsonValue, scope: Scope): MachineSnapshot {
+function restore(
+  machine: AnyStateMachine,
+  persisted: JsonValue,
+  { scope, upcast }: { scope: Scope; upcast: Upcast },
+): MachineSnapshot {
   let snapshot: MachineSnapshot;
   try {
     const bare = { ...(persisted as JsonObject), context: {} }; // L3
@@ -225,7 +232,7 @@ function restore(machine: AnyStateMachine, persisted: JsonValue, scope: Scope): 
       bare as unknown as Parameters<typeof machine.restoreSnapshot>[0],
       scope,
     ) as MachineSnapshot;
-    snapshot.context = (persisted as JsonObject)['context'];
+    snapshot.context = upcast((persisted as JsonObject)['context'] ?? null);
   } catch (cause) {
     throw new RuntimeError(`stored snapshot does not fit ${machine.id}`, {
       code: 'CHECKPOINT_CORRUPT',

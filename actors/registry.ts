@@ -16,6 +16,7 @@ import { observedHostMachine } from '../machines/observed-host.machine.ts';
 import { observerMachine } from '../machines/observer.machine.ts';
 import { plannerMachine } from '../machines/planner.machine.ts';
 import { supervisorMachine } from '../machines/supervisor.machine.ts';
+import { withShards } from '../machines/supervisor-context.ts';
 import { MachineRegistry } from './logic.ts';
 
 export function machineRegistry(): MachineRegistry {
@@ -30,7 +31,7 @@ export function machineRegistry(): MachineRegistry {
     .register({ machine: incidentMachine, migrate: migrateIncident })
     .register({ machine: actionMachine })
     .register({ machine: gateMachine })
-    .register({ machine: supervisorMachine })
+    .register({ machine: supervisorMachine, upcast: withShards })
     .register({ machine: driftMachine })
     .register({ machine: observerMachine })
     .register({ machine: observedHostMachine });

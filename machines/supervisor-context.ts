@@ -3,8 +3,10 @@
  * policy's word. What is desired and what is observed are not here: they are read anew (supervision.ts).
  */
 import type { Ledger } from './autonomy.ts';
+import { asJsonObject, isJsonObject } from './json.ts';
+import type { JsonValue } from './json.ts';
 import type { ZoneTable } from './remediation.ts';
-import { entriesIn, inShards, noShards } from './shards.ts';
+import { entriesIn, inShards, noShards, withEntries } from './shards.ts';
 import type { Shards } from './shards.ts';
 import { DEFAULT_SUPERVISOR_POLICY } from './supervision.ts';
 import type { ClosedReason, DriftStatus, Look, Ruling, Standing } from './supervision.ts';
@@ -98,6 +100,14 @@ export const freshSupervisor = (): SupervisorContext => ({
   lookAt: null,
   armedFor: null,
 });
+
+/** Of a context as it was stored before drifts stood in shards: they were one record, by key. */
+export function withShards(context: JsonValue): JsonValue {
+  if (!isJsonObject(context)) return context;
+  const { standing } = context;
+  if (!isJsonObject(standing) || typeof standing['size'] === 'number') return context;
+  return asJsonObject({ ...context, standing: withEntries(noShards(), Object.entries(standing)) });
+}
 
 /** For the reconciling: what stands, as it was told. */
 export const standingOf = ({ standing }: SupervisorContext): Map<string, Stood> =>

@@ -5,6 +5,8 @@ import type { AnyStateMachine } from 'xstate';
 import { machineRegistry } from '../../actors/node.ts';
 import { MachineRegistry } from '../../actors/logic.ts';
 import type { Output } from '../../actors/logic.ts';
+import { isJsonObject } from '../../machines/json.ts';
+import type { JsonObject, JsonValue } from '../../machines/json.ts';
 import { counterMachine } from '../support/kernel.ts';
 
 const register = (machine: unknown): MachineRegistry =>
@@ -80,6 +82,21 @@ describe('a stored snapshot that does not fit is refused', () => {
       expect.objectContaining({ code: 'CHECKPOINT_CORRUPT' }),
     );
   });
+});
+
+test('a context that was stored in an older form is brought into the present one before anything sees it', () => {
+  const machine = setup({ types: { context: {} as { all: number[] } } }).createMachine({
+    id: 'x@1',
+    context: { all: [] },
+    on: { add: { actions: assign({ all: ({ context: { all } }) => [...all, 1] }) } },
+  });
+  const upcast = (context: JsonValue): JsonValue =>
+    isJsonObject(context) && 'one' in context ? { all: [context['one'] ?? null] } : context;
+  const logic = new MachineRegistry().register({ machine, upcast }).latest('x');
+  const stored = logic.persist(logic.init({}, [])) as JsonObject;
+  const restored = logic.restore({ ...stored, context: { one: 7 } });
+  expect(logic.apply(restored, { type: 'add' }, []).context).toEqual({ all: [7, 1] });
+  expect(logic.restore({ ...stored, context: { all: [2] } }).context).toEqual({ all: [2] });
 });
 
 test('an event that throws leaves the snapshot usable, and a later event counts from it', () => {
