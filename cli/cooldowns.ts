@@ -34,7 +34,7 @@ function list(): Command {
       cooldowns.length === 0
         ? ['No service cools down: the next event of any of them is diagnosed.']
         : table(
-            ['SERVICE', 'QUIET', 'SECONDS LEFT', 'UNTIL', 'EVENTS'],
+            ['SERVICE', 'SECONDS LEFT', 'UNTIL', 'EVENTS', 'QUIET'],
             cooldowns.flatMap(rowsOf),
             '',
           ),
@@ -46,10 +46,10 @@ function rowsOf({ host, service, types, occurrences, ...whole }: CooldownView): 
   const all = { type: 'all events', ...whole };
   return [...(whole.remaining_seconds > 0 ? [all] : []), ...types].map((one) => [
     brief(`${host}/${service}`, 60),
-    brief(one.type, 40),
     String(one.remaining_seconds),
     one.until,
     String(occurrences),
+    brief(one.type, 40),
   ]);
 }
 

@@ -21,6 +21,12 @@ export function command(): Command {
   ]);
 }
 
+interface RuleRow {
+  name: string;
+  origin: string;
+  words: string;
+}
+
 interface Shown {
   running: boolean;
   file: string;
@@ -29,7 +35,8 @@ interface Shown {
   problems: Problem[];
   warnings: Problem[];
   values: { key: string; value: JsonValue; origin: string }[];
-  rules: { name: string; origin: string; words: string }[];
+  event_rules: RuleRow[];
+  rules: RuleRow[];
   earned: {
     class: string;
     successes: number;
@@ -72,19 +79,23 @@ async function viewOf(flags: PlaceFlags): Promise<JsonObject> {
 }
 
 function viewLines({ file, exists, in_force: holds, ...view }: Shown): string[] {
-  const { problems, warnings, values, rules, earned } = view;
+  const { problems, warnings, values, event_rules: eventRules, rules, earned } = view;
   const short = (origin: string): string => origin.replace(`${file}:`, 'line ');
   const rows = values.map(({ key, value, origin }) => [
     key,
     brief(JSON.stringify(value), 80),
     short(origin),
   ]);
-  const said = rules.map(({ name, words, origin }, i) => [
-    `${i + 1}.`,
-    brief(name, 40),
-    brief(words, 120),
-    short(origin),
-  ]);
+  const said = (list: readonly RuleRow[]): string[] =>
+    table(
+      ['', '', '', ''],
+      list.map(({ name, words, origin }, i) => [
+        `${i + 1}.`,
+        brief(name, 40),
+        brief(words, 200),
+        short(origin),
+      ]),
+    ).slice(1);
   return [
     `${paint('bold', file)}${exists ? '' : ' (there is none: the defaults)'}: ${holds}`,
     ...findings(file, problems, 'red'),
@@ -92,8 +103,11 @@ function viewLines({ file, exists, in_force: holds, ...view }: Shown): string[] 
     '',
     ...(rows.length > 0 ? table(['SETTING', 'VALUE', 'FROM'], rows) : []),
     '',
-    ...(said.length > 0
-      ? ['Of drifts, the first rule that fits decides:', ...table(['', '', '', ''], said).slice(1)]
+    ...(eventRules.length > 0
+      ? ['Of events, the first rule that fits decides, before a model:', ...said(eventRules), '']
+      : []),
+    ...(rules.length > 0
+      ? ['Of drifts, the first rule that fits decides:', ...said(rules)]
       : ['No rules: the supervisor recommends, and proposes nothing.']),
     ...(earned.length > 0
       ? ['', 'Earned:', ...table(['', '', ''], earned.map(earnedRow)).slice(1)]

@@ -7,6 +7,8 @@ import { lineOfPointer } from '../../cells/parse-json.ts';
 import { readPolicyFile } from '../../cells/policy-file.ts';
 import { earnedBy, hasEarned } from '../../machines/autonomy.ts';
 import type { Ledger } from '../../machines/autonomy.ts';
+import { DEFAULT_YOUNGER } from '../../machines/event-rules.ts';
+import type { EventRule } from '../../machines/event-rules.ts';
 import { asJsonObject, isJsonObject } from '../../machines/json.ts';
 import type { JsonObject, JsonValue } from '../../machines/json.ts';
 import { ACTING, fitsOccasion } from '../../machines/policy-warnings.ts';
@@ -40,6 +42,7 @@ export function policyView(layout: RuntimeLayout, { policy: holds, sha256, ledge
     warnings: reading.ok ? warningsOf(reading.policy, text).map(asJsonObject) : [],
     in_force: inForce(reading.ok, holds, isBehind),
     values: policy === null ? [] : valuesOf(policy, source),
+    event_rules: policy === null ? [] : eventRulesOf(policy, source),
     rules: policy === null ? [] : rulesOf(policy, source),
     earned: policy === null ? [] : earnedOf(policy, ledger),
   } satisfies JsonObject;
@@ -85,15 +88,47 @@ const GROUPS: readonly string[] = [
   '/supervisor/limits',
 ];
 
+/** Told in words. */
+const RULES: readonly string[] = ['/event_rules', '/supervisor/rules'];
+
 function valuesOf(policy: Policy, source: Source): JsonObject[] {
   const told = (value: JsonValue, pointer: string): JsonObject[] => {
-    if (pointer === '/supervisor/rules') return [];
+    if (RULES.includes(pointer)) return [];
     if (isJsonObject(value) && (pointer === '' || GROUPS.includes(pointer)))
       return Object.entries(value).flatMap(([name, member]) => told(member, `${pointer}/${name}`));
     const key = pointer.slice(1).replaceAll('/', '.');
     return [{ key, value, origin: originOf(pointer, source) }];
   };
   return told(asJsonObject(policy), '');
+}
+
+function eventRulesOf({ event_rules: rules }: Policy, source: Source): JsonObject[] {
+  const isOwn = valueAt(source.content, '/event_rules') !== undefined;
+  return rules.map((rule, i) => ({
+    name: rule.name ?? `event_rules/${i}`,
+    origin: isOwn ? originOf(`/event_rules/${i}`, source) : 'default',
+    words: eventRuleWords(rule),
+    rule: asJsonObject(rule),
+  }));
+}
+
+const list = (globs: readonly string[] | undefined, before: string): string =>
+  globs === undefined ? '' : `${before}${globs.join(' or ')}`;
+
+function eventRuleWords(rule: EventRule): string {
+  const { types, services, hosts, action, service, cooldown, unless_open: unless } = rule;
+  const what = `${types.join(', ')}${list(services, ' of ')}${list(hosts, ' on ')}`;
+  const whom = service === undefined ? '' : ` of ${service}`;
+  const then = {
+    notify: 'a person is told',
+    restart: `a restart${whom} is proposed to a person`,
+    redeploy: `a redeploy${whom} is proposed to a person`,
+    ignore: 'nothing is done',
+    model: 'the model decides',
+  }[action ?? 'model'];
+  const quiet = cooldown === undefined ? '' : `, then it is quiet for ${cooldown} s`;
+  const younger = rule.unless_younger ?? DEFAULT_YOUNGER;
+  return `${what}: ${then}${quiet}${list(unless, `; not within ${younger} s after `)}`;
 }
 
 function rulesOf({ supervisor: { rules } }: Policy, source: Source): JsonObject[] {
@@ -110,8 +145,6 @@ function rulesOf({ supervisor: { rules } }: Policy, source: Source): JsonObject[
 const nameOf = ({ name }: SupervisorRule, i: number): string => name ?? `supervisor/rules/${i}`;
 
 function ruleWords({ drifts, actions, hosts, services, mode, after, windows }: SupervisorRule) {
-  const list = (globs: string[] | undefined, before: string): string =>
-    globs === undefined ? '' : `${before}${globs.join(' or ')}`;
   const what = list(actions, '') || 'whatever is recommended';
   const where = [list(drifts, ' for '), list(services, ' of '), list(hosts, ' on ')].join('');
   const when = windows === undefined ? '' : `, in ${windows.map(windowWords).join(' or ')} only`;

@@ -48,6 +48,9 @@ describe('without a node', () => {
       expect(shown.out).toMatch(
         /2\. +supervisor\/rules\/1 +whatever is recommended for \*_service/,
       );
+      expect(shown.out).toMatch(
+        /1\. +ha_websocket +ha_websocket_dead: a restart of homeassistant is proposed to a person, then it is quiet for 1800 s; not within 300 s after homeassistant\/containers_not_running +default/,
+      );
       expect(shown.out).toMatch(/container_restart vps\/web +1 of 2 +asks \(rule restarts\)/);
       expect(shown.out).toMatch(/container_restart vps\/db .*taken back by alice/);
     },
