@@ -8,7 +8,7 @@ import { RuntimeError } from '../machines/errors.ts';
 import { refuseDeep } from '../machines/input-depth.ts';
 import { doubtView } from './status.ts';
 import { isJsonObject } from '../machines/json.ts';
-import type { JsonValue } from '../machines/json.ts';
+import type { JsonObject, JsonValue } from '../machines/json.ts';
 import type { MissionNode } from './node.ts';
 import { supervisorDoorIfAny } from './supervisor/supervisor-door.ts';
 import { actionReadingVerbs, actionVerbs } from './verbs/actions.ts';
@@ -133,8 +133,14 @@ export function readerOf(node: MissionNode): MissionReader {
   };
 }
 
+const isNothing = (input: JsonValue): input is JsonObject =>
+  isJsonObject(input) && Object.keys(input).length === 0;
+const requiresNothing = ({ input: { required } }: Verb): boolean =>
+  Array.isArray(required) && required.length === 0;
+
 function checkInput(verb: Verb, input: JsonValue): CheckedInput {
   refuseDeep(input, `${verb.name}: the input is`);
+  if (isNothing(input) && requiresNothing(verb)) return input; // most are asked so, and need no validator
   const problems = schemaProblems(verb.input, input, (pointer) => pointer || 'input');
   if (problems.length === 0 && isJsonObject(input)) return input;
   throw new RuntimeError(`${verb.name}: ${problems.join('; ')}`, {

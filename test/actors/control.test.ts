@@ -12,6 +12,7 @@ import { request } from 'node:http';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { Ajv } from 'ajv';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { findVerb, readVerb, runVerb, VERBS } from '../../actors/control.ts';
 import { openControlDoor } from '../../actors/control-door.ts';
@@ -23,6 +24,7 @@ import { callVerb } from '../../bus/control-client.ts';
 import { controlSocketPath, openControlSocket } from '../../bus/control-socket.ts';
 import { RuntimeError } from '../../machines/errors.ts';
 import type { JsonValue } from '../../machines/json.ts';
+import { PUBLIC_EVENTS } from '../../machines/public-events.ts';
 import { slowStep, writeCell } from '../support/cli.ts';
 import { eventually } from '../support/eventually.ts';
 
@@ -292,4 +294,13 @@ describe('held actors', () => {
     });
     expect(actor.hold).toBeUndefined();
   });
+});
+
+test('the schemas of verbs and of public events are sound: a node does not check its own', () => {
+  const ajv = new Ajv({ allErrors: true, strict: true, allowUnionTypes: true });
+  const ofVerbs = VERBS.flatMap(({ input, output }) => [input, ...(output ? [output] : [])]);
+  for (const schema of [...ofVerbs, ...PUBLIC_EVENTS.map(({ data }) => data)]) {
+    expect([ajv.validateSchema(schema), ajv.errorsText(ajv.errors)]).toEqual([true, 'No errors']);
+    expect(() => ajv.compile(schema)).not.toThrow();
+  }
 });
