@@ -2,6 +2,7 @@
 import type { Assessment } from './assessment.ts';
 import type {
   Desired,
+  DesiredHost,
   DriftStatus,
   Observed,
   Standing,
@@ -10,34 +11,50 @@ import type {
   SupervisorPolicy,
 } from './supervision.ts';
 
-/** Nodes: those that are monitored. Services: all, and each is in one of the columns. */
-export function countsOf(
-  desired: Desired,
-  observed: Observed,
-  assessmentOf: (host: string) => Assessment | undefined,
-): SummaryCounts {
-  const nodes = { desired: 0, online: 0, offline: 0, unknown: 0 };
-  const services = { desired: 0, healthy: 0, unhealthy: 0, missing: 0, unknown: 0, unmonitored: 0 };
-  let unmanaged = 0;
-  for (const [name, host] of desired.hosts) {
-    const assessment = assessmentOf(name);
-    if (assessment === undefined) continue;
-    const { node, counts } = assessment;
-    unmanaged += assessment.unmanaged;
+/**
+ * Nodes: those that are monitored. Services: all, and each is in one of the columns. Kept up to date host by host: a look at
+ * which little changed does not count the fleet.
+ */
+export class Totals {
+  readonly #nodes = { desired: 0, online: 0, offline: 0, unknown: 0 };
+  readonly #services = {
+    desired: 0,
+    healthy: 0,
+    unhealthy: 0,
+    missing: 0,
+    unknown: 0,
+    unmonitored: 0,
+  };
+  #unmanaged = 0;
+
+  /** `times`: -1 takes back what was counted. */
+  count(host: DesiredHost, { node, counts, unmanaged }: Assessment, times: 1 | -1): void {
+    const [nodes, services] = [this.#nodes, this.#services];
     if (node !== 'unmonitored') {
-      nodes.desired += 1;
-      nodes[node] += 1;
+      nodes.desired += times;
+      nodes[node] += times;
     }
-    services.desired += host.services.size;
-    services.healthy += counts.healthy;
-    services.unhealthy += counts.unhealthy;
-    services.missing += counts.missing;
-    services.unknown += counts.unknown;
-    services.unmonitored += counts.unmonitored;
+    services.desired += times * host.services.size;
+    services.healthy += times * counts.healthy;
+    services.unhealthy += times * counts.unhealthy;
+    services.missing += times * counts.missing;
+    services.unknown += times * counts.unknown;
+    services.unmonitored += times * counts.unmonitored;
+    this.#unmanaged += times * unmanaged;
   }
-  for (const [name, { node, services: seen }] of observed.hosts)
-    if (!desired.hosts.has(name)) unmanaged += seen.size + (node === null ? 0 : 1);
-  return { nodes, services, unmanaged };
+
+  /** `seenElsewhere`: what is seen of hosts that are in no inventory. */
+  with(seenElsewhere: number): SummaryCounts {
+    const unmanaged = this.#unmanaged + seenElsewhere;
+    return { nodes: { ...this.#nodes }, services: { ...this.#services }, unmanaged };
+  }
+}
+
+export function seenElsewhere({ hosts: desired }: Desired, { hosts: observed }: Observed): number {
+  let seen = 0;
+  for (const [name, { node, services }] of observed)
+    if (!desired.has(name)) seen += services.size + (node === null ? 0 : 1);
+  return seen;
 }
 
 /** Fewer say nothing about the observer. */
@@ -71,14 +88,16 @@ export function doubtIn(
 
 const UNDER_WAY: readonly (DriftStatus | undefined)[] = ['acting', 'verifying'];
 
-/** `counts`: while something is unknown, the whole is not known to be as it should be (P9). */
+/** `counts`: while something is unknown, the whole is not known to be as it should be (P9). `statusOf`: by key. */
 export function summaryOf(
-  drifts: Iterable<Standing & { status?: DriftStatus }>,
+  drifts: Iterable<Standing>,
   { nodes, services }: Pick<SummaryCounts, 'nodes' | 'services'>,
+  statusOf: (key: string) => DriftStatus | undefined,
 ): SummaryState {
   let isReconciling = false;
   let isDegraded = nodes.unknown + services.unknown > 0;
-  for (const { drift, recommendation, status } of drifts) {
+  for (const { drift, recommendation } of drifts) {
+    const status = statusOf(drift.key);
     if (UNDER_WAY.includes(status)) {
       isReconciling = true;
       continue;

@@ -7,15 +7,17 @@
  * R3 What is in no inventory, or not monitored, has no drift.
  * R4 A reconciler that has looked before finds what a new one would: what it keeps saves work and decides nothing. It keeps what
  *    it made of a host for as long as the host is the same object in both (D: desired-fleet.ts F2, W: world.ts W3) and
- *    nothing of it has grown stale.
- * R5 At most `MAX_DRIFTS` are looked after (P8): those that stand, then the critical ones, then in the order of their keys.
+ *    nothing of it has grown stale; and a drift for as long as that holds of its host and of those that it depends on, and
+ *    what stood before is the same object.
+ * R5 At most `MAX_DRIFTS` are looked after (P8): those that stand, then the critical ones, then in the order of their keys
+ *    (reconcile-changes.ts).
  */
 import { AHEAD_MS, assess } from './assessment.ts';
 import type { Assessment, Rules } from './assessment.ts';
 import { driftOf, recommend } from './drift.ts';
-import { countsOf, doubtIn, summaryOf } from './reconcile-summary.ts';
+import { bounded, byKey, changesIn, isWatched } from './reconcile-changes.ts';
+import { doubtIn, seenElsewhere, summaryOf, Totals } from './reconcile-summary.ts';
 import type {
-  ClosedReason,
   Desired,
   DesiredHost,
   Drift,
@@ -23,14 +25,12 @@ import type {
   DriftStatus,
   Observed,
   ObservedHost,
-  Recommendation,
   Standing,
   SummaryCounts,
   SummaryState,
   SupervisorPolicy,
 } from './supervision.ts';
 
-export const MAX_DRIFTS = 5000;
 const MAX_UNKNOWN = 20;
 
 /** A drift that stands, and how far it has come; left out: nobody asked. */
@@ -75,11 +75,34 @@ interface Known {
   now: number;
   at: number | null;
   assessment: Assessment;
+  /** Something is, or may be, the matter. */
+  isTroubled: boolean;
+}
+
+interface Watched {
+  host: DesiredHost;
+  /** Undefined: it has not been looked at. */
+  known: Known | undefined;
+}
+
+/** R4. Of one target. */
+interface Made {
+  known: Known;
+  before: Drift | undefined;
+  /** Other hosts that were asked about. */
+  others: readonly (readonly [host: string, known: Known | undefined])[];
+  /** Null: it does not drift. */
+  standing: Standing | null;
 }
 
 export class Reconciler {
-  readonly #known = new Map<string, Known>();
-  readonly #advised = new Map<string, Standing>();
+  /** One for each of `#hosts`, and the same by name. */
+  #all: Watched[] = [];
+  #byName: ReadonlyMap<string, Watched> = new Map();
+  #hosts: Desired['hosts'] = new Map();
+  #totals = new Totals();
+  /** Of the last look, by key. */
+  #made: ReadonlyMap<string, Made> = new Map();
   #rules: Rules = { staleMs: 0, deploymentFailures: 0, skewMs: 0 };
 
   look(
@@ -91,10 +114,10 @@ export class Reconciler {
     skewMs = 0,
   ): Reconciled {
     this.#heed(policy, skewMs);
-    const troubled = this.#assessAll(desired, observed, now);
+    const { troubled, elsewhere } = this.#assessAll(desired, observed, now);
     const found = this.#find(desired, troubled, standing);
     const { kept, beyond } = bounded(found, standing);
-    const counts = countsOf(desired, observed, this.#assessmentOf);
+    const counts = this.#totals.with(elsewhere);
     const staleMs = this.#rules.staleMs;
     const { at } = observed;
     const isStale = at !== null && (at + staleMs < now || at > now + AHEAD_MS);
@@ -106,7 +129,7 @@ export class Reconciler {
       beyond,
       doubt: doubtIn(found.values(), counts, policy),
       staleSince: isStale ? observed.at : null,
-      summary: summaryOf(withStatus(found, standing), counts),
+      summary: summaryOf(found.values(), counts, (key) => standing.get(key)?.status),
     };
   }
 
@@ -117,29 +140,54 @@ export class Reconciler {
     const isSame = before.staleMs === staleMs && before.skewMs === skewMs;
     if (isSame && before.deploymentFailures === deploymentFailures) return;
     this.#rules = { staleMs, deploymentFailures, skewMs };
-    this.#known.clear();
+    this.#hosts = new Map();
+    this.#byName = new Map();
+    this.#totals = new Totals();
   }
 
-  readonly #assessmentOf = (host: string): Assessment | undefined =>
-    this.#known.get(host)?.assessment;
-
-  /** Returns those with which something is, or may be, the matter. */
-  #assessAll(desired: Desired, { hosts, at }: Observed, now: number): Known[] {
+  /** `troubled`: those with which something is, or may be, the matter. `elsewhere`: what is seen of other hosts. */
+  #assessAll(
+    desired: Desired,
+    observed: Observed,
+    now: number,
+  ): { troubled: Known[]; elsewhere: number } {
+    if (desired.hosts !== this.#hosts) this.#watch(desired.hosts);
+    const { hosts, at } = observed;
     const troubled: Known[] = [];
-    for (const [name, host] of desired.hosts) {
-      const seen = hosts.get(name);
-      let known = this.#known.get(name);
-      if (known === undefined || !stillHolds(known, host, seen, at, now)) {
+    let seenHosts = 0;
+    for (const watched of this.#all) {
+      const { host } = watched;
+      const seen = hosts.get(host.name);
+      if (seen !== undefined) seenHosts += 1;
+      let { known } = watched;
+      if (known === undefined || !stillHolds(known, seen, at, now)) {
+        if (known !== undefined) this.#totals.count(host, known.assessment, -1);
         const assessment = assess(host, { observed: seen, at, now }, this.#rules);
-        known = { desired: host, observed: seen, now, at, assessment };
-        this.#known.set(name, known);
+        this.#totals.count(host, assessment, 1);
+        const isTroubled = assessment.own !== null || assessment.services.size > 0;
+        watched.known = known = { desired: host, observed: seen, now, at, assessment, isTroubled };
       }
-      const { own, services } = known.assessment;
-      if (own !== null || services.size > 0) troubled.push(known);
+      if (known.isTroubled) troubled.push(known);
     }
-    if (this.#known.size !== desired.hosts.size)
-      for (const name of this.#known.keys()) if (!desired.hosts.has(name)) this.#known.delete(name);
-    return troubled;
+    return { troubled, elsewhere: seenHosts === hosts.size ? 0 : seenElsewhere(desired, observed) };
+  }
+
+  /** A host that is another object than it was is another one. */
+  #watch(hosts: Desired['hosts']): void {
+    const before = this.#byName;
+    this.#all = [...hosts.values()].map((host): Watched => {
+      const one = before.get(host.name);
+      return one?.host === host ? one : { host, known: undefined };
+    });
+    for (const one of before.values())
+      if (one.known !== undefined && hosts.get(one.host.name) !== one.host)
+        this.#totals.count(one.host, one.known.assessment, -1);
+    this.#byName = new Map(this.#all.map((one) => [one.host.name, one]));
+    this.#hosts = hosts;
+  }
+
+  #knownOf(host: string): Known | undefined {
+    return this.#byName.get(host)?.known;
   }
 
   /** By key. */
@@ -149,43 +197,50 @@ export class Reconciler {
     standing: ReadonlyMap<string, Stands>,
   ): Map<string, Standing> {
     const found = new Map<string, Standing>();
-    for (const { desired: host, assessment } of troubled) {
-      if (isFinding(assessment.own)) this.#add(found, { desired, standing }, host, null);
-      for (const [service, finding] of assessment.services)
-        if (isFinding(finding)) this.#add(found, { desired, standing }, host, service);
+    const made = new Map<string, Made>();
+    const add = (known: Known, service: string | null): void => {
+      const { name } = known.desired;
+      const key = service === null ? name : `${name}/${service}`;
+      const before = standing.get(key)?.drift;
+      const kept = this.#made.get(key);
+      const one =
+        kept !== undefined && this.#isStillSo(kept, known, before)
+          ? kept
+          : this.#make(desired, known, service, before);
+      made.set(key, one);
+      if (one.standing !== null) found.set(key, one.standing);
+    };
+    for (const known of troubled) {
+      const { own, services } = known.assessment;
+      if (isFinding(own)) add(known, null);
+      for (const [service, finding] of services) if (isFinding(finding)) add(known, service);
     }
     for (const [key, { drift }] of standing) {
-      const host = desired.hosts.get(drift.host);
-      if (host !== undefined && isWatched(host, drift.service) && !found.has(key))
-        this.#add(found, { desired, standing }, host, drift.service);
+      const known = this.#knownOf(drift.host);
+      if (known !== undefined && isWatched(known.desired, drift.service) && !made.has(key))
+        add(known, drift.service);
     }
+    this.#made = made;
     return found;
   }
 
-  #add(
-    found: Map<string, Standing>,
-    { desired, standing }: { desired: Desired; standing: ReadonlyMap<string, Stands> },
-    host: DesiredHost,
-    name: string | null,
-  ): void {
-    const assessment = this.#assessmentOf(host.name);
-    const service = name === null ? null : (host.services.get(name) ?? null);
-    if (assessment === undefined) return;
-    const key = name === null ? host.name : `${host.name}/${name}`;
-    const before = standing.get(key)?.drift;
-    const assessmentOf = this.#assessmentOf;
-    const drift = driftOf({ desired, host, service, assessment, standing: before, assessmentOf });
-    if (drift !== null) found.set(key, { drift, recommendation: this.#advice(drift) });
+  #isStillSo(made: Made, known: Known, before: Drift | undefined): boolean {
+    const isOwn = made.known === known && made.before === before;
+    return isOwn && made.others.every(([host, other]) => this.#knownOf(host) === other);
   }
 
-  /** As it was given before, if it was about the same. */
-  #advice(drift: Drift): Recommendation {
-    const known = this.#advised.get(drift.key);
-    if (known !== undefined && isAdvisedAlike(known.drift, drift)) return known.recommendation;
-    if (this.#advised.size >= 2 * MAX_DRIFTS) this.#advised.clear();
-    const recommendation = recommend(drift);
-    this.#advised.set(drift.key, { drift, recommendation });
-    return recommendation;
+  #make(desired: Desired, known: Known, name: string | null, before: Drift | undefined): Made {
+    const { desired: host, assessment } = known;
+    const service = name === null ? null : (host.services.get(name) ?? null);
+    const others = new Map<string, Known | undefined>();
+    const assessmentOf = (other: string): Assessment | undefined => {
+      const found = this.#knownOf(other);
+      others.set(other, found);
+      return found?.assessment;
+    };
+    const drift = driftOf({ desired, host, service, assessment, standing: before, assessmentOf });
+    const standing = drift === null ? null : { drift, recommendation: recommend(drift) };
+    return { known, before, others: [...others], standing };
   }
 }
 
@@ -204,15 +259,17 @@ function unknownAmong(troubled: readonly Known[]): string[] {
 
 function stillHolds(
   known: Known,
-  host: DesiredHost,
   seen: ObservedHost | undefined,
   at: number | null,
   now: number,
 ): boolean {
   const { assessment } = known;
-  const isSame = known.desired === host && known.observed === seen;
   const isRecent = known.now <= now && now <= assessment.goodUntil;
-  return isSame && isRecent && (known.at === at || isNoMatter(assessment, known.at, at, now));
+  return (
+    known.observed === seen &&
+    isRecent &&
+    (known.at === at || isNoMatter(assessment, known.at, at, now))
+  );
 }
 
 /** That the observer said something since: what was fresh is no older than it was. */
@@ -229,83 +286,4 @@ const isNoMatter = (
     before < after &&
     after <= now + AHEAD_MS);
 
-const isBlocked = ({ blockedBy }: Drift): boolean => blockedBy.length > 0;
-const isAdvisedAlike = (a: Drift, b: Drift): boolean =>
-  a.kind === b.kind && a.trigger === b.trigger && isBlocked(a) === isBlocked(b);
-
 const isFinding = (found: Assessment['own']): boolean => found !== null && found !== 'unknown';
-
-/** R3. */
-const isWatched = (host: DesiredHost, service: string | null): boolean =>
-  host.monitored && (service === null || host.services.get(service)?.monitored === true);
-
-/** R5. */
-function bounded(
-  found: Map<string, Standing>,
-  standing: ReadonlyMap<string, Stands>,
-): { kept: Map<string, Standing>; beyond: number } {
-  if (found.size <= MAX_DRIFTS) return { kept: found, beyond: 0 };
-  const rank = ({ drift }: Standing): number =>
-    standing.has(drift.key) ? 0 : drift.critical ? 1 : 2;
-  const kept = [...found.values()]
-    .sort((a, b) => rank(a) - rank(b) || byKey(a, b))
-    .slice(0, MAX_DRIFTS);
-  return {
-    kept: new Map(kept.map((one) => [one.drift.key, one])),
-    beyond: found.size - kept.length,
-  };
-}
-
-function changesIn(
-  desired: Desired,
-  kept: ReadonlyMap<string, Standing>,
-  standing: ReadonlyMap<string, Stands>,
-): DriftChanges {
-  const changes: DriftChanges = { opened: [], changed: [], closed: [] };
-  for (const [key, one] of kept) {
-    const before = standing.get(key);
-    if (before === undefined) changes.opened.push(one);
-    else if (!isSame(before, one)) changes.changed.push(one);
-  }
-  for (const [key, { drift }] of standing)
-    if (!kept.has(key)) changes.closed.push({ key, reason: reasonFor(desired, drift) });
-  changes.opened.sort(byKey);
-  changes.changed.sort(byKey);
-  changes.closed.sort((a, b) => compare(a.key, b.key));
-  return changes;
-}
-
-function reasonFor({ hosts }: Desired, { host: name, service }: Drift): ClosedReason {
-  const host = hosts.get(name);
-  const isStillWatched = host !== undefined && isWatched(host, service);
-  return isStillWatched ? 'drift_resolved_auto' : 'service_removed_from_desired_state';
-}
-
-/** Whether it is what it was; how it is put into words does not count. */
-function isSame(a: Standing, b: Standing): boolean {
-  const [one, other] = [a.recommendation, b.recommendation];
-  return (
-    a.drift.kind === b.drift.kind &&
-    a.drift.critical === b.drift.critical &&
-    a.drift.trigger === b.drift.trigger &&
-    a.drift.blockedBy.length === b.drift.blockedBy.length &&
-    a.drift.blockedBy.every((key, i) => key === b.drift.blockedBy[i]) &&
-    one.id === other.id &&
-    one.event === other.event &&
-    one.remedy === other.remedy &&
-    one.risk === other.risk
-  );
-}
-
-function* withStatus(
-  found: ReadonlyMap<string, Standing>,
-  standing: ReadonlyMap<string, Stands>,
-): Generator<Stands> {
-  for (const [key, one] of found) {
-    const status = standing.get(key)?.status;
-    yield status === undefined ? one : { ...one, status };
-  }
-}
-
-const byKey = (a: Standing, b: Standing): number => compare(a.drift.key, b.drift.key);
-const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);

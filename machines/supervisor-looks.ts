@@ -1,7 +1,7 @@
 /** What a look makes of the drifts that stand: those that closed, those that opened or stand otherwise. */
 import { asJsonObject, jsonEqual } from './json.ts';
 import type { Outgoing } from './outgoing.ts';
-import { MAX_DRIFTS } from './reconcile.ts';
+import { MAX_DRIFTS } from './reconcile-changes.ts';
 import type { Look, Standing } from './supervision.ts';
 import { inShards, namesIn, withEntry, withoutEntry } from './shards.ts';
 import { serve } from './supervisor-approvals.ts';

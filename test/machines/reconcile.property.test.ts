@@ -14,7 +14,6 @@ import {
   POLICY,
   STALE_MS,
   desiredOf,
-  heeded,
   observedOf,
   standingOf,
   stands,
@@ -318,7 +317,7 @@ test('R4: given any history, when the same reconciler looks again and again, the
         observed = observedOf(sketch, desired, observed);
         const kept = reconciler.look(desired, observed, before, POLICY, now);
         expect(kept).toEqual(reconcile(desired, observedOf(sketch, desired), before, POLICY, now));
-        before = heeded(kept);
+        before = applied(before, kept);
       }
     }),
     { numRuns: 1000 },

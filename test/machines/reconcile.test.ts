@@ -1,9 +1,10 @@
 /** A look as a whole: counts, doubt, the word for it all, and what it takes to say the same thing again. */
 import { describe, expect, test } from 'vitest';
 import type { JsonObject, JsonValue } from '../../machines/json.ts';
-import { MAX_DRIFTS, Reconciler, reconcile } from '../../machines/reconcile.ts';
-import type { Stands } from '../../machines/reconcile.ts';
-import type { DriftStatus } from '../../machines/supervision.ts';
+import { MAX_DRIFTS } from '../../machines/reconcile-changes.ts';
+import { Reconciler, reconcile } from '../../machines/reconcile.ts';
+import type { Reconciled, Stands } from '../../machines/reconcile.ts';
+import type { DriftStatus, Observed } from '../../machines/supervision.ts';
 import {
   NOW,
   POLICY,
@@ -319,6 +320,40 @@ describe('a reconciler that has looked before', () => {
     expect(second.changes.changed[0]).toMatchObject({
       drift: { blockedBy: ['nas'] },
       recommendation: { remedy: 'delayed_deployment' },
+    });
+  });
+
+  describe('given what stands as it stood', () => {
+    const fleet = desiredOf({ vps: [{ name: 'web', depends_on: 'nas/store' }], nas: ['store'] });
+    const services = { 'nas/store': 'up', 'vps/web': 'down' };
+    const blocked = stands({
+      host: 'vps',
+      service: 'web',
+      kind: 'unhealthy_service',
+      blockedBy: ['nas'],
+    });
+    const obstacles = ({ drifts }: Reconciled): (readonly string[])[] =>
+      drifts.filter(({ drift }) => drift.key === 'vps/web').map(({ drift }) => drift.blockedBy);
+
+    test('when a dependency of another host changes, then the dependant follows', () => {
+      const reconciler = new Reconciler();
+      const standing = standingOf([blocked]);
+      let observed: Observed | undefined;
+      const seen = ['up', 'down', 'rebooting', 'up'].map((nas) => {
+        observed = observedOf({ nodes: { vps: 'up', nas }, services }, fleet, observed);
+        return obstacles(reconciler.look(fleet, observed, standing, POLICY, NOW));
+      });
+      expect(seen).toEqual([[[]], [['nas']], [['nas']], [[]]]);
+    });
+
+    test('when it is another thing that stood, and nobody knows more, then it goes by that', () => {
+      const reconciler = new Reconciler();
+      const observed = observedOf({ nodes: { vps: 'up', nas: 'rebooting' }, services }, fleet);
+      const free = { ...blocked, drift: { ...blocked.drift, blockedBy: [] } };
+      const seen = [blocked, free, blocked].map((one) =>
+        obstacles(reconciler.look(fleet, observed, standingOf([one]), POLICY, NOW)),
+      );
+      expect(seen).toEqual([[['nas']], [[]], [['nas']]]);
     });
   });
 });

@@ -2,7 +2,7 @@
 import { beforeEach, describe, expect, it, test } from 'vitest';
 import { driftAddress } from '../../machines/addresses.ts';
 import { partsOf } from '../../machines/look.ts';
-import { MAX_DRIFTS } from '../../machines/reconcile.ts';
+import { MAX_DRIFTS } from '../../machines/reconcile-changes.ts';
 import type { Look, RemedyOutcome, SupervisorEvent } from '../../machines/supervision.ts';
 import type { SupervisorPolicy, SupervisorRule } from '../../machines/supervision.ts';
 import { inShards, namesIn } from '../../machines/shards.ts';
