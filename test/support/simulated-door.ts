@@ -41,6 +41,8 @@ export class SimulatedDoor {
   isTruncated = false;
   /** Of the last look that found something out. */
   seen: Seen | undefined;
+  /** Its actor could not be told of it. */
+  isUntold = false;
   looks = 0;
   skipped = 0;
   /** What a look is about to tell, and by what. */
@@ -157,7 +159,8 @@ export class SimulatedDoor {
     this.seen = { at, desired, observed, reconciled };
     const look = lookOf(reconciled, desired.dependants, this.#asOpen());
     this.onLook(look, this.seen);
-    return this.#tell(look, at);
+    this.isUntold = !this.#tell(look, at);
+    return !this.isUntold;
   }
 
   #observe(): Observed {

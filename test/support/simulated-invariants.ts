@@ -148,7 +148,8 @@ export class Invariants {
     holds(this.#proposes, () => `V4 ${address} proposes, and the policy only recommends`);
     const isAnew = asking?.serial === 1 && tries === 1;
     if (!isAnew) return; // the same once more, or under another name
-    if (this.#kernel.hasMail(address) || this.#kernel.hasMail(SUPERVISOR)) return; // it does not know yet
+    const isOnItsWay = this.#kernel.hasMail(address) || this.#kernel.hasMail(SUPERVISOR);
+    if (isOnItsWay || this.#door.isUntold) return; // it does not know yet
     const known = this.#door.seen?.desired.hosts.get(host);
     const isWatched =
       known?.monitored === true &&
