@@ -2,8 +2,9 @@
  * `npm test`: everything a change must pass, all of it even when something fails. Plain JavaScript, so that an old Node can at
  * least say what is wrong. `npm test -- unit` runs the stages named.
  *
- * What only reads, and then the crash proof, go on beside the unit tests, which leave a processor idle a quarter of the time:
- * less urgently than those, so that these wait no longer than alone. What is beside is told in one piece when it has ended.
+ * What only reads goes on beside the unit tests, which leave a processor idle now and then: less urgently than those, so that
+ * these wait no longer than alone. It is told in one piece when it has ended. The crash proof comes last and alone: it uses all
+ * there is, and beside it tests that wait for something would wait too long.
  */
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -40,7 +41,7 @@ const crash = [
   'SIGKILL at durable boundaries and at random, short form',
   [process.execPath, quiet, 'test/crash/run.ts', '--short'],
 ];
-/** As `nice` counts: four lives of the crash proof then take a fifth of what the unit tests want. */
+/** As `nice` counts. */
 const LESS_URGENT = 10;
 
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
@@ -61,8 +62,9 @@ const isWanted = ([name]) => wanted.length === 0 || wanted.includes(name);
 const results = [setUp, ...reading, unit, crash].filter(isWanted).map(([name]) => ({ name }));
 
 if (isWanted(setUp)) await run(setUp);
-const isBeside = isWanted(unit);
-await Promise.all([inTurn([unit], run), inTurn([...reading, crash], isBeside ? besides : run)]);
+const running = [unit, crash];
+const isBeside = running.some(isWanted);
+await Promise.all([inTurn(running, run), inTurn(reading, isBeside ? besides : run)]);
 
 /** @param {(stage: Stage) => Promise<void>} how */
 async function inTurn(stages, how) {

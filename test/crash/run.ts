@@ -1,10 +1,11 @@
 /**
  * `npm run crash`: the crash and fault proof. Prints what was tried and what came of it; exit 1 on any violation, whose
- * folder is then kept. `--short` is for every change: each named fault point once, two to a trial where they can follow each
- * other; a dozen random kills, or what twenty seconds allow; eight points, or ten seconds, each of the chain from an event to an
- * action and of the loop from a drift to its end. The full form tries every visit of every point by itself and kills at random
- * for ten minutes. `--seed N` repeats the random choices, `--only
- * boundaries|random|disk|chain|loop` runs one part, `--seconds N` bounds each but the disk.
+ * folder is then kept. `--short` is for every change: named fault points, chosen at random, for 75 seconds, two to a trial where
+ * they can follow each other; a dozen random kills, or what twenty seconds allow; eight points, or ten seconds, each of the chain
+ * from an event to an action and of the loop from a drift to its end. `--each` is that with each named point once, however
+ * long that takes (four minutes). The full form tries every visit of every point by itself and kills at random for ten minutes.
+ * `--seed N` repeats the random choices, `--only boundaries|random|disk|chain|loop` runs one part, `--seconds N` bounds each but
+ * the disk.
  */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
@@ -23,11 +24,15 @@ import type { Trial } from './trial.ts';
 const { values } = parseArgs({
   options: {
     short: { type: 'boolean', default: false },
+    each: { type: 'boolean', default: false },
     seed: { type: 'string' },
     only: { type: 'string' },
     seconds: { type: 'string' },
   },
 });
+const isShort = values.short || values.each;
+/** In the short form, however slow the machine. */
+const LEAST_WAYS = 30;
 const seed = Number(values.seed ?? Date.now() % 1_000_000);
 const bound = values.seconds === undefined ? undefined : Number(values.seconds) * 1000;
 const root = mkdtempSync(join(tmpdir(), 'lazarus-crash-'));
@@ -68,7 +73,7 @@ const LOOP: Walk = {
   open: LoopTrial.open,
 };
 
-console.log(`seed ${seed}; ${values.short ? 'short' : 'full'} form; folders in ${root}`);
+console.log(`seed ${seed}; ${isShort ? 'short' : 'full'} form; folders in ${root}`);
 const parts: Part[] = [];
 if (wants('boundaries')) parts.push(await boundaries());
 if (wants('random')) parts.push(await randomKills());
@@ -84,15 +89,15 @@ function wants(part: string): boolean {
 }
 
 /**
- * In the short form two points share a trial where they can; those whose visit did not come get one of their own. The full
- * form tries each by itself.
+ * In the short form two points share a trial where they can; where each is to be tried, those whose visit did not come get one
+ * of their own. The full form tries each by itself.
  */
 async function boundaries(): Promise<Part> {
   const { points, clean } = await listPoints(root);
   const chance = new Chance(seed);
   const { ofEachName, rest } = spread(points, () => chance.next());
   const alone = (some: readonly Point[]): Way[] => some.map((point): Way => [point]);
-  const least = values.short ? paired(ofEachName) : alone(ofEachName);
+  const ways = isShort ? paired(ofEachName) : alone(ofEachName);
   console.log(`${points.length} visits of ${ofEachName.length} fault points`);
   const results: BoundaryResult[] = [...clean];
   const attempt = async (way: Way): Promise<void> => {
@@ -102,11 +107,13 @@ async function boundaries(): Promise<Part> {
     if (results.length % 100 === 0) console.log(`  ${results.length} trials`);
   };
   const names = (): Set<string> => new Set(results.flatMap(({ killed }) => killed).map(nameOf));
-  const until = performance.now() + (bound ?? (values.short ? 60_000 : Infinity));
-  await atOnce(least, attempt);
+  const until = performance.now() + (bound ?? (isShort ? 75_000 : Infinity));
+  const least = values.short && !values.each ? LEAST_WAYS : ways.length;
+  await atOnce(ways.slice(0, least), attempt);
+  await atOnce(ways.slice(least), attempt, until);
   const missed = ofEachName.filter((point) => !names().has(nameOf(point)));
-  if (values.short) await atOnce(alone(missed), attempt);
-  await atOnce(alone(rest), attempt, until);
+  if (values.each) await atOnce(alone(missed), attempt);
+  if (!isShort) await atOnce(alone(rest), attempt, until);
   const kills = results.reduce((sum, { killed }) => sum + killed.length, 0);
   const tried = `${kills} kills at ${names().size} of ${ofEachName.length} points in ${results.length} trials`;
   return { name: 'boundaries', tried, trials: results.map(({ trial }) => trial) };
@@ -130,10 +137,10 @@ async function atOnce<T>(
 }
 
 async function randomKills(): Promise<Part> {
-  const until = performance.now() + (bound ?? (values.short ? 20_000 : 600_000));
+  const until = performance.now() + (bound ?? (isShort ? 20_000 : 600_000));
   const chance = new Chance(seed + 1);
   const onTrial = (trial: Trial): void => done(trial, 'random kills');
-  const options = { chance, until, least: values.short ? 12 : 1, onTrial };
+  const options = { chance, until, least: isShort ? 12 : 1, onTrial };
   const { trials, kills, workerKills } = await killAtRandom(root, options);
   const tried = `${kills} runtimes and ${workerKills} workers killed in ${trials.length} rounds`;
   return { name: 'random kills', tried, trials };
@@ -154,7 +161,7 @@ async function walked({ name, way, open }: Walk): Promise<Part> {
   await clean.run({ list });
   await clean.close();
   const points = new Set(readFileSync(list, 'utf8').trimEnd().split('\n'));
-  const until = performance.now() + (bound ?? (values.short ? 10_000 : Infinity));
+  const until = performance.now() + (bound ?? (isShort ? 10_000 : Infinity));
   done(clean, name);
   const chance = new Chance(seed + 2);
   const { ofEachName, rest } = spread(
@@ -172,7 +179,7 @@ async function walked({ name, way, open }: Walk): Promise<Part> {
     done(trial, `${name}, ${point}`);
   };
   const all = [...ofEachName, ...rest];
-  const least = values.short ? 8 : 0; // however little time there is
+  const least = isShort ? 8 : 0; // however little time there is
   await atOnce(all.slice(0, least), attempt);
   await atOnce(all.slice(least), attempt, until);
   const tried = `${kills} kills at ${points.size} visits of ${ofEachName.length} points, ${way}`;
