@@ -30,8 +30,12 @@ async function warm(at: TestPool, count = 2): Promise<{ first: WorkerHandle; wai
   const first = await at.start('first');
   await first.ready;
   await standby(at, count);
-  await eventually(() => expect(processesOf(at).length).toBe(count + 1));
-  return { first, waiting: processesOf(at).filter((pid) => pid !== first.pid) };
+  let pids: number[] = [];
+  await eventually(() => {
+    pids = processesOf(at); // looked at once: one that is just being started has the marks of who starts it
+    expect(pids.length).toBe(count + 1);
+  });
+  return { first, waiting: pids.filter((pid) => pid !== first.pid) };
 }
 
 describe('a worker that stands by', () => {
