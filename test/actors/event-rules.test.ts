@@ -202,9 +202,12 @@ test('given rules of its own, then they take the place of the defaults, and one 
   await at.hears(event('entity_unavailable'));
   const [action] = await at.pending(1);
   expect(action).toMatchObject({ llm_model: 'ollama/qwen2.5:7b' });
-  const { cooldowns } = (await at.lab.verb('cooldowns.list', {})) as unknown as {
-    cooldowns: { types: { type: string; remaining_seconds: number }[] }[];
-  };
-  const quiet = cooldowns[0]?.types.find(({ type }) => type === 'entity_unavailable');
-  expect(quiet?.remaining_seconds).toBeGreaterThan(3600);
+  // The file is there before its incident hears of it.
+  await eventually(async () => {
+    const { cooldowns } = (await at.lab.verb('cooldowns.list', {})) as unknown as {
+      cooldowns: { types: { type: string; remaining_seconds: number }[] }[];
+    };
+    const quiet = cooldowns[0]?.types.find(({ type }) => type === 'entity_unavailable');
+    expect(quiet?.remaining_seconds).toBeGreaterThan(3600);
+  });
 });
