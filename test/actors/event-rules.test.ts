@@ -84,6 +84,7 @@ test('given alerts of Home Assistant, then people are told of each type once an 
     payload: { action: 'notify', location_tag: 'attic' },
     description: expect.stringContaining('light.hall') as string,
   });
+  await at.logged('action_proposed'); // its incident has heard that the file is there
   await at.hears(event('entity_unavailable', { payload }));
   expect((await at.logged('cooldown_active'))[0]).toMatchObject({
     svc_key: 'piha/homeassistant',
