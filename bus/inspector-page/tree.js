@@ -4,6 +4,7 @@
  *
  * T1 A row keeps its element while it is in sight: a click is not lost because something changed meanwhile.
  * T2 Order and filter are worked out anew only when actors came or went, or when what is filtered by may have changed.
+ * T3 Whoever is at a row stays there, also at one that is no actor, until another actor is selected.
  */
 import { el, setAttribute, setText } from './dom.js';
 import { rowsOf } from './rows.js';
@@ -21,7 +22,9 @@ export class Tree {
   #elements = new Map();
   #nextId = 0;
   #folded = new Set();
+  /** Key of the row that the keyboard is at. */
   #current;
+  #selected;
   #model;
   #filter = { words: [], status: '' };
   #arranged = '';
@@ -38,11 +41,12 @@ export class Tree {
     new ResizeObserver(() => this.#drawRows()).observe(container);
   }
 
-  /** `current`: the address, if any, that is selected. */
-  draw(model, { words, status }, current) {
+  /** `selected`: the address, if any, of what is shown beside it. */
+  draw(model, { words, status }, selected) {
     this.#model = model;
     this.#filter = { words, status };
-    this.#current = current;
+    if (selected !== this.#selected) this.#current = selected; // T3
+    this.#selected = selected;
     this.#redraw();
   }
 
