@@ -325,7 +325,8 @@ describe('a guest', () => {
     heartbeats.sweep();
     expect(codeOf(() => heartbeats.unregister('far'))).toBe('CONFLICT');
     await node.node.kernel.system.stop(cellAddress('c'), 'removed');
-    expect(codeOf(() => heartbeats.agent('far'))).toBe('NOT_FOUND');
+    // Its agents are stopped after it.
+    await eventually(() => expect(codeOf(() => heartbeats.agent('far'))).toBe('NOT_FOUND'));
   });
 
   test('given a file that cannot be read, then it is kept aside, said, and the node goes on', () => {
