@@ -129,6 +129,7 @@ export function readerOf(node: MissionNode): MissionReader {
       }
     },
     dependantsOf: (target) => supervisorDoorIfAny(node)?.dependantsOf(target),
+    unknownTargets: () => supervisorDoorIfAny(node)?.unknownTargets(),
     clock: () => node.kernel.system.clock.now(),
   };
 }

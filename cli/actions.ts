@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import type { ActionLine, ActionView } from '../actors/actions/action-view.ts';
 import type { ExpectedEffect } from '../actors/actions/expected-effect.ts';
 import type { JsonObject, JsonValue } from '../machines/json.ts';
+import { actionKey } from '../machines/supervision.ts';
 import { read, write } from './access.ts';
 import { act, group, verb } from './command.ts';
 import { chooseMissions } from './missions.ts';
@@ -53,7 +54,7 @@ function listLines({ actions, executor, frozen, running }: Listed): string[] {
     one.action_id,
     colour(one.status),
     one.type,
-    placeOf(one),
+    actionKey(one),
     brief(nowOf(one), 70),
     brief(one.description, 70),
   ]);
@@ -96,7 +97,7 @@ type Shown = ActionView & { running: boolean; expected_effect: ExpectedEffect | 
 function viewLines(view: Shown): string[] {
   const { action_id: id, content, approval, run, story } = view;
   const facts: [string, JsonValue | undefined][] = [
-    ['what', `${view.type} of ${placeOf(view)}`],
+    ['what', `${view.type} of ${actionKey(view)}`],
     ['why', view.description],
     ['risk', `${view.risk}${view.requires_human ? ', needs a person' : ''}`],
     ...effectFacts(view.expected_effect),
@@ -137,10 +138,6 @@ function effectFacts(effect: ExpectedEffect | null): [string, JsonValue | undefi
     ['depend on it', whose],
   ];
 }
-
-/** An action about a host has no service. */
-const placeOf = ({ host, service }: Pick<ActionLine, 'host' | 'service'>): string =>
-  service === '' ? host : `${host}/${service}`;
 
 const textOf = (value: JsonValue): string =>
   typeof value === 'string' ? value : JSON.stringify(value);

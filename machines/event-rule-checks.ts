@@ -1,6 +1,6 @@
 /** What is wrong with `event_rules` of a policy that fits its schema, and what in them does not do what their writer may think. */
 import type { EventRule } from './event-rules.ts';
-import { globCovers } from './globs.ts';
+import { globsCover } from './globs.ts';
 import { isJsonObject } from './json.ts';
 import type { JsonObject, JsonValue } from './json.ts';
 import type { PolicyProblem } from './window-rules.ts';
@@ -45,15 +45,9 @@ function problemsOf(rule: JsonObject): PolicyProblem[] {
 const MOST = 500_000;
 
 export function eventRuleWarnings(rules: readonly EventRule[]): PolicyProblem[] {
-  let left = MOST;
-  const covers = (wide: readonly string[] | undefined, narrow: readonly string[] = ['*']) =>
-    wide === undefined ||
-    narrow.every((glob) =>
-      wide.some((other) => {
-        left -= 1;
-        return left > 0 && globCovers(other, glob);
-      }),
-    );
+  const budget = { left: MOST };
+  const covers = (wide: string[] | undefined, narrow: string[] | undefined): boolean =>
+    globsCover(wide, narrow, budget);
   return rules.flatMap((rule, i): PolicyProblem[] => {
     const taker = rules.findIndex(
       (earlier, j) =>
@@ -63,14 +57,16 @@ export function eventRuleWarnings(rules: readonly EventRule[]): PolicyProblem[] 
         covers(earlier.services, rule.services),
     );
     if (taker < 0) return [];
-    const named = rules[taker]?.name;
-    const whose = named === undefined ? `rule ${taker}` : `rule ${taker} ('${named}')`;
     return [
       {
         pointer: `/event_rules/${i}`,
-        message: `this rule never gets a turn: ${whose} before it fits whatever it fits`,
+        message: `this rule never gets a turn: ${ruleName(rules, taker)} before it fits whatever it fits`,
         fix: 'Put it before that one, or remove it: the first rule that fits decides.',
       },
     ];
   });
 }
+
+/** As people find it in its list. */
+export const ruleName = (rules: readonly { name?: string }[], i: number): string =>
+  rules[i]?.name === undefined ? `rule ${i}` : `rule ${i} ('${rules[i].name}')`;

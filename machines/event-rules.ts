@@ -9,7 +9,9 @@
 import { happenedAt } from './health-event.ts';
 import type { HomelabEvent } from './homelab-events.ts';
 import { matchingGlob } from './globs.ts';
+import { HOME_ASSISTANT_ALERTS } from './home-assistant.ts';
 import { plainText } from './plain-text.ts';
+import { touches } from './proposal.ts';
 import type { Proposal, ProposedAction } from './remediation.ts';
 
 export interface EventRule {
@@ -48,14 +50,7 @@ export const DEFAULT_EVENT_RULES: EventRule[] = [
   },
   {
     name: 'ha_alerts',
-    types: [
-      'entity_unavailable',
-      'integration_failed',
-      'automation_failing',
-      'update_available',
-      'recorder_lag',
-      'system_health_degraded',
-    ],
+    types: [...HOME_ASSISTANT_ALERTS],
     action: 'notify',
     cooldown: 3600,
     unless_open: WITH_HA,
@@ -132,8 +127,6 @@ function said({ data: { severity, payload } }: HomelabEvent): string {
   return ` (${severity})${told}`;
 }
 
-const TOUCHES: readonly ProposedAction[] = ['restart', 'redeploy'];
-
 /** A rule is sure of itself; whether a person is needed for what touches something it does not say. */
 const proposal = (
   { data: { host, service } }: HomelabEvent,
@@ -145,5 +138,5 @@ const proposal = (
   node: host,
   reason,
   confidence: 1,
-  requires_human: TOUCHES.includes(action),
+  requires_human: touches(action),
 });

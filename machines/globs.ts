@@ -39,6 +39,26 @@ export function globCovers(wide: string, narrow: string): boolean {
   return p === pattern.length;
 }
 
+/** Comparisons that are left. Lists from outside may be long: where none is left, the answer is no. */
+export interface Budget {
+  left: number;
+}
+
+/** Whether whatever one of the narrow ones fits is fitted by one of the wide; a list that is left out fits all. */
+export function globsCover(
+  wide: readonly string[] | undefined,
+  narrow: readonly string[] | undefined,
+  budget: Budget,
+): boolean {
+  if (wide === undefined) return true;
+  return (narrow ?? ['*']).every((glob) =>
+    wide.some((other) => {
+      budget.left -= 1;
+      return budget.left > 0 && globCovers(other, glob);
+    }),
+  );
+}
+
 /** One character of what is narrow; `?` stands for any one, and a star for none that is known. */
 const fitsOne = (wide: string | undefined, narrow: string | undefined): boolean =>
   narrow !== '*' && (wide === '?' || wide === narrow);

@@ -6,10 +6,9 @@ import { isRecovery, locationTag } from './health-event.ts';
 import { announced, grouped, isSettled, opened } from './incident-context.ts';
 import { quietUntil, withProposed } from './incident-context.ts';
 import type { Case, IncidentContext, Outcome } from './incident-context.ts';
-import { queued, quieted, recovered, taken, touches } from './incident-turns.ts';
-import { turnsLeft, withdrawnBy } from './incident-turns.ts';
+import { queued, quieted, recovered, taken, turnsLeft, withdrawnBy } from './incident-turns.ts';
 import { asJsonObject } from './json.ts';
-import { actionFile, actionId } from './proposal.ts';
+import { actionFile, actionId, touches } from './proposal.ts';
 import type { Diagnosis } from './proposal.ts';
 import { completed, started } from './remediation-event.ts';
 import type { Announcement } from './remediation-event.ts';
@@ -230,7 +229,7 @@ const conclude = incident.enqueueActions(({ context, event, enqueue }) => {
     ...announced(context, { ...unanswered, at }),
     outcome: { kind: 'proposed', at, text: `${action}: ${id}`, model },
   });
-  if (asked?.over !== undefined && touches({ action })) enqueue(withdrawal(id, asked.over));
+  if (asked?.over !== undefined && touches(action)) enqueue(withdrawal(id, asked.over));
 });
 const cool = incident.assign(({ context, event }) => ({
   ...coolingFrom(context, stampOf(event).at, undefined),

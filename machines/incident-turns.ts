@@ -10,6 +10,7 @@ import { troubleEndedBy } from './health-event.ts';
 import type { HomelabEvent } from './homelab-events.ts';
 import { heardIn, inLine, lineOf, quietTypes, quietUntil, withTime } from './incident-context.ts';
 import type { Asked, Case, IncidentContext, ProposedBefore } from './incident-context.ts';
+import { touches } from './proposal.ts';
 import type { Diagnosis } from './proposal.ts';
 
 type Change = Partial<IncidentContext>;
@@ -81,10 +82,7 @@ export function withdrawnBy(
   const trouble = troubleEndedBy(type);
   if (trouble === null) return [];
   return proposed.filter(
-    (one) => one.status === 'pending' && touches(one) && one.about?.startsWith(trouble) === true,
+    (one) =>
+      one.status === 'pending' && touches(one.action) && one.about?.startsWith(trouble) === true,
   );
 }
-
-/** What is only told stays for people to read. */
-export const touches = ({ action }: Pick<ProposedBefore, 'action'>): boolean =>
-  action === 'restart' || action === 'redeploy';

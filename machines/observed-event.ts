@@ -8,6 +8,7 @@
  *    with the same beginning), or by the service's word that it is well. `ALERTS` are for people, whatever they end in.
  * E3 Nothing happens later than it is heard: a clock that is ahead must not keep what comes after from counting.
  */
+import { HOME_ASSISTANT_ALERTS } from './home-assistant.ts';
 import type { HomelabEvent, Severity } from './homelab-events.ts';
 import { isJsonObject } from './json.ts';
 import type { JsonObject, JsonValue } from './json.ts';
@@ -132,15 +133,7 @@ const KNOWN: ReadonlyMap<string, Sign> = new Map([
   ['mqtt_unreachable', { is: 'ill', cause: 'mqtt' }],
 ]);
 const ILL_ENDS = ['_unhealthy', '_failed', '_down', '_dead'];
-/** Of Home Assistant's diagnosing agent: something of the house is not right, and a restart would mend none of it. */
-const ALERTS: ReadonlySet<string> = new Set([
-  'automation_failing',
-  'entity_unavailable',
-  'integration_failed',
-  'recorder_lag',
-  'system_health_degraded',
-  'update_available',
-]);
+const ALERTS: ReadonlySet<string> = new Set(HOME_ASSISTANT_ALERTS);
 const WELL_ENDS = ['_healthy', '_recovered', '_up'];
 
 /** What it says of a service, or of a host in general; undefined: nothing. */

@@ -3,8 +3,9 @@
  * only propose where they say that they approve.
  */
 import { recommend } from './drift.ts';
-import { eventRuleWarnings } from './event-rule-checks.ts';
-import { globCovers, globMatches } from './globs.ts';
+import { eventRuleWarnings, ruleName } from './event-rule-checks.ts';
+import { globCovers, globMatches, globsCover } from './globs.ts';
+import type { Budget } from './globs.ts';
 import type { Policy } from './remediation.ts';
 import { ACTING_REMEDIES, DRIFT_KINDS, WORDS_ONLY } from './supervision.ts';
 import type { DriftKind, Remedy, SupervisorRule } from './supervision.ts';
@@ -66,10 +67,6 @@ export const fitsOccasion = (
   { kind, remedy, isOfHost }: Occasion,
 ): boolean => fits(drifts, kind) && fits(actions, remedy) && !(isOfHost && services !== undefined);
 
-interface Budget {
-  left: number;
-}
-
 function turnWarnings(
   rules: readonly SupervisorRule[],
   i: number,
@@ -96,7 +93,7 @@ function turnWarnings(
     if (taker < 0) return [];
     takers.add(taker);
   }
-  const whose = [...takers].sort((a, b) => a - b).map((j) => nameOf(rules, j));
+  const whose = [...takers].sort((a, b) => a - b).map((j) => ruleName(rules, j));
   return [
     {
       pointer,
@@ -106,31 +103,14 @@ function turnWarnings(
   ];
 }
 
-const nameOf = (rules: readonly SupervisorRule[], i: number): string =>
-  rules[i]?.name === undefined ? `rule ${i}` : `rule ${i} ('${rules[i].name}')`;
-
 function coversPlaces(
   wide: SupervisorRule,
   narrow: SupervisorRule,
   { isOfHost }: Occasion,
   budget: Budget,
 ): boolean {
-  const isForServices = isOfHost || coversAll(wide.services, narrow.services, budget);
-  return isForServices && coversAll(wide.hosts, narrow.hosts, budget);
-}
-
-function coversAll(
-  wide: string[] | undefined,
-  narrow: string[] | undefined,
-  budget: Budget,
-): boolean {
-  if (wide === undefined) return true;
-  return (narrow ?? ['*']).every((glob) =>
-    wide.some((other) => {
-      budget.left -= 1;
-      return budget.left > 0 && globCovers(other, glob);
-    }),
-  );
+  const isForServices = isOfHost || globsCover(wide.services, narrow.services, budget);
+  return isForServices && globsCover(wide.hosts, narrow.hosts, budget);
 }
 
 /** What is for people to read is never proposed. */

@@ -86,6 +86,9 @@ export interface Diagnosis {
   policySha256: string | null;
 }
 
+/** Whether it does something to a service; what is only told stays for people to read. */
+export const touches = (action: string): boolean => action === 'restart' || action === 'redeploy';
+
 /** Type and risk of an action, for executors. */
 export function executorType(action: string): { type: string; risk: string } {
   switch (action) {

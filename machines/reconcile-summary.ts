@@ -43,9 +43,9 @@ export class Totals {
     this.#unmanaged += times * unmanaged;
   }
 
-  /** `seenElsewhere`: what is seen of hosts that are in no inventory. */
-  with(seenElsewhere: number): SummaryCounts {
-    const unmanaged = this.#unmanaged + seenElsewhere;
+  /** `elsewhere`: what is seen of hosts that are in no inventory. */
+  with(elsewhere: number): SummaryCounts {
+    const unmanaged = this.#unmanaged + elsewhere;
     return { nodes: { ...this.#nodes }, services: { ...this.#services }, unmanaged };
   }
 }

@@ -382,3 +382,7 @@ export interface Earned {
 
 export const targetKey = ({ host, service }: Target): string =>
   service === null ? host : `${host}/${service}`;
+
+/** Of an action: one about a host has no service, `''`. */
+export const actionKey = ({ host, service }: { host: string; service: string }): string =>
+  targetKey({ host, service: service === '' ? null : service });

@@ -7,7 +7,7 @@ import { applyGuardrails } from './guardrails.ts';
 import { executorType } from './proposal.ts';
 import type { RecordedAction } from './recorded-actions.ts';
 import type { Policy } from './remediation.ts';
-import { targetKey } from './supervision.ts';
+import { actionKey } from './supervision.ts';
 import { ASSUMED_RUN_MS, runView } from './what-if-gate.ts';
 import type { GateReplay, Run } from './what-if-gate.ts';
 import type { Recording, Verdict } from './what-if.ts';
@@ -86,6 +86,6 @@ export class ActionsReplay {
 
 /** As the supervisor looks for others' actions (looker.ts). */
 function keysOf(host: string, service: string): string[] {
-  const key = targetKey({ host, service: service === '' ? null : service });
+  const key = actionKey({ host, service });
   return service === host ? [key, host] : [key];
 }

@@ -1,4 +1,5 @@
 /** Two policies put to the same record: how often each would have done what, and where they differ. */
+import { actionKey } from './supervision.ts';
 import type { RecordedAction } from './recorded-actions.ts';
 import type { DriftCase } from './recorded-drifts.ts';
 import type { Recording, Verdict, VerdictKind } from './what-if.ts';
@@ -52,7 +53,7 @@ export function compare(
   for (const one of actions) {
     if ((one.settledAt ?? Infinity) < since) continue;
     recorded.proposed += 1;
-    const key = one.service === '' ? one.host : `${one.host}/${one.service}`;
+    const key = actionKey(one);
     const named = { about: 'action', id: one.id, key, kind: one.eventType } as const;
     items.push({ ...named, at: one.createdAt, recorded: one.status, ...both(one.id, verdicts) });
   }

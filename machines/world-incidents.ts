@@ -29,7 +29,7 @@ export function incidentsIn(file: WorldContent | null): WorldIncident[] {
   eachEntry(file, 'incidents', (key, entry) => {
     const incident = isJsonObject(entry) ? incidentOf(key, entry) : undefined;
     if (incident !== undefined)
-      found.push({ incident, at: timeIn(entry as JsonObject, [...SEEN, ...CREATED]) ?? 0 });
+      found.push({ incident, at: timeIn(entry as JsonObject, TIMES) ?? 0 });
   });
   const byAge = found.sort((a, b) => b.at - a.at || (a.incident.id < b.incident.id ? -1 : 1));
   return byAge.map(({ incident }) => incident);
@@ -37,6 +37,7 @@ export function incidentsIn(file: WorldContent | null): WorldIncident[] {
 
 const SEEN = ['last_seen', 'last_seen_at', 'updated_at'];
 const CREATED = ['created_at', 'opened_at', 'first_seen', 'timestamp'];
+const TIMES = [...SEEN, ...CREATED];
 const TYPE_FIELDS = ['type', 'trigger', 'event_type', 'last_type'];
 
 function incidentOf(key: string | null, entry: JsonObject): WorldIncident | undefined {

@@ -20,7 +20,7 @@ import { asJsonObject, jsonEqual } from '../../machines/json.ts';
 import type { JsonObject } from '../../machines/json.ts';
 import { ACTION_STATUSES, DEFAULT_POLICY } from '../../machines/remediation.ts';
 import type { ExecutorMode, GateEvent, Policy } from '../../machines/remediation.ts';
-import { isoFromEpoch } from '../../machines/time.ts';
+import { isoFromEpoch, isoOrNull } from '../../machines/time.ts';
 import type { Executor } from '../executor/types.ts';
 import type { MissionNode, OpenDoor } from '../node.ts';
 import { effectKey } from '../records.ts';
@@ -289,7 +289,7 @@ function actionsPart(
     if (list.length >= MAX_SHOWN) continue;
     const waits = waitsWithNames({ actionId: id, host, waits: alone }, standing);
     if (waits === null) continue;
-    const when = until === null ? null : isoFromEpoch(until);
+    const when = isoOrNull(until);
     list.push({ action_id: id, status, reason: waits, until: when, description });
   }
   const waiting = [...asking, ...others].slice(0, MAX_SHOWN); // people first

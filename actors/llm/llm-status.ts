@@ -7,7 +7,7 @@ import { closedUntil } from '../../machines/llm-breaker.ts';
 import { dayOf, mayCall } from '../../machines/llm-models.ts';
 import type { DayLimits, LlmModels, ModelState } from '../../machines/llm-models.ts';
 import { breakerEffect } from '../../machines/llm-policy.ts';
-import { isoFromEpoch } from '../../machines/time.ts';
+import { isoFromEpoch, isoOrNull } from '../../machines/time.ts';
 import type { Provider } from './provider.ts';
 
 /** `unknown`: nobody has asked it yet. */
@@ -41,7 +41,7 @@ export function rungView(
     model: rung.model,
     state,
     reason,
-    since: since === null ? null : isoFromEpoch(since),
+    since: isoOrNull(since),
     calls: known?.calls ?? 0,
     failures: known?.failures ?? 0,
     spent: { ...shown(known?.total ?? NOTHING_SPENT), today: shown(today) },

@@ -16,7 +16,7 @@ import type { ObserverMode } from '../../machines/daemon-config.ts';
 import { toPlainError } from '../../machines/errors.ts';
 import type { JsonObject } from '../../machines/json.ts';
 import { MAX_OBSERVED_HOSTS } from '../../machines/observer.machine.ts';
-import { isoFromEpoch } from '../../machines/time.ts';
+import { isoOrNull } from '../../machines/time.ts';
 import type { MissionNode, OpenDoor } from '../node.ts';
 import { unsubscribe } from '../planner/bridge-subscription.ts';
 import { Heartbeat } from '../planner/heartbeat.ts';
@@ -187,7 +187,7 @@ class Observer {
       ...counts,
       ...this.#view.counts(),
       files: this.#reader.view(),
-      written_at: this.#writtenAt === null ? null : isoFromEpoch(this.#writtenAt),
+      written_at: isoOrNull(this.#writtenAt),
       heartbeat: this.#heartbeat.view(),
     };
   }

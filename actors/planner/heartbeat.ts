@@ -6,7 +6,7 @@ import { close, constants, futimes, open } from 'node:fs';
 import { promisify } from 'node:util';
 import { toPlainError } from '../../machines/errors.ts';
 import type { JsonObject } from '../../machines/json.ts';
-import { isoFromEpoch } from '../../machines/time.ts';
+import { isoOrNull } from '../../machines/time.ts';
 import type { PlannerLog } from './planner-log.ts';
 
 /** Others may wait 5 s for it. */
@@ -41,7 +41,7 @@ export class Heartbeat {
   }
 
   view(): JsonObject {
-    const at = this.#touchedAt === null ? null : isoFromEpoch(this.#touchedAt);
+    const at = isoOrNull(this.#touchedAt);
     return { file: this.#file, at, problem: this.#problem };
   }
 

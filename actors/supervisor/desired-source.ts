@@ -16,7 +16,7 @@ import { toPlainError } from '../../machines/errors.ts';
 import type { JsonObject } from '../../machines/json.ts';
 import { targetKey } from '../../machines/supervision.ts';
 import type { Desired, Target } from '../../machines/supervision.ts';
-import { isoFromEpoch } from '../../machines/time.ts';
+import { isoOrNull } from '../../machines/time.ts';
 import { watchFolders } from './folder-watch.ts';
 import type { InventoryReader } from './inventory-reader.ts';
 import { TellOnce } from './source-log.ts';
@@ -105,7 +105,7 @@ export class DesiredSource {
     const services = [...hosts.values()].reduce((sum, host) => sum + host.services.size, 0);
     return {
       path: this.#folder,
-      looked_at: this.#lookedAt === null ? null : isoFromEpoch(this.#lookedAt),
+      looked_at: isoOrNull(this.#lookedAt),
       hosts: hosts.size,
       services,
       problem: this.#folderProblem ?? this.#emptyProblem(),

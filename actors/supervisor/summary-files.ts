@@ -10,7 +10,7 @@ import { asJsonObject } from '../../machines/json.ts';
 import type { JsonObject } from '../../machines/json.ts';
 import type { Reconciled } from '../../machines/reconcile.ts';
 import type { Stood } from '../../machines/supervisor-context.ts';
-import { isoFromEpoch } from '../../machines/time.ts';
+import { isoFromEpoch, isoOrNull } from '../../machines/time.ts';
 
 /** What one look found, and what stands after it. */
 export interface Found {
@@ -69,7 +69,7 @@ export function summaryContent(found: Found): JsonObject {
 export function checkpointContent({ at, skipped, observedAt, standing }: Found): JsonObject {
   return {
     looked_at: isoFromEpoch(at),
-    observed_at: observedAt === null ? null : isoFromEpoch(observedAt),
+    observed_at: isoOrNull(observedAt),
     skipped: skipped?.reason ?? null,
     drifts: standing.slice(0, MOST).map((one) => ({
       key: one.drift.key,

@@ -21,6 +21,8 @@ export interface SupervisorDoor extends OpenDoor {
   inventory(): JsonObject;
   /** As DesiredSource. */
   dependantsOf(target: Target): readonly string[] | undefined;
+  /** As `Reconciled.unknown`, of the last look that found something out. */
+  unknownTargets(): readonly string[];
 }
 
 const doors = new WeakMap<MissionNode, SupervisorDoor>();
@@ -56,6 +58,7 @@ export async function openSupervisorDoor(
     look: (rehearse) => watch.ask(rehearse),
     inventory: () => watch.inventory(),
     dependantsOf: (target) => watch.dependantsOf(target),
+    unknownTargets: () => watch.unknownTargets(),
     parts: () => ({ supervisor: watch.status() }),
     async close() {
       doors.delete(node);

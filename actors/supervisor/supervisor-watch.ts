@@ -161,6 +161,10 @@ export class SupervisorWatch {
     return this.#desired.dependantsOf(target);
   }
 
+  unknownTargets(): readonly string[] {
+    return this.#lastFound?.reconciled.unknown ?? [];
+  }
+
   status(): JsonObject {
     if (this.#isOff())
       return { state: 'off', reason: `there is no inventory: ${this.#options.inventory}` };
@@ -174,7 +178,7 @@ export class SupervisorWatch {
       summary: found?.reconciled.summary ?? 'unknown',
       looked_at: found === undefined ? null : isoFromEpoch(found.at),
       counts: asJsonObject(found?.reconciled.counts ?? {}),
-      unknown: found?.reconciled.unknown ?? [],
+      unknown: [...this.unknownTargets()],
       drifts: context.standing.size,
       not_looked_after: (found?.look.beyond ?? 0) + refused,
       doubt: found?.look.doubt ?? null,

@@ -9,7 +9,7 @@ import type { IncidentContext } from '../../machines/incident-context.ts';
 import { enrolled } from '../../machines/incident-roll.ts';
 import type { JsonObject } from '../../machines/json.ts';
 import type { PlannerContext } from '../../machines/planner-context.ts';
-import { isoFromEpoch } from '../../machines/time.ts';
+import { isoFromEpoch, isoOrNull } from '../../machines/time.ts';
 import { incidentsIn } from '../../machines/world-incidents.ts';
 import { lifeOf } from '../planner/incident-view.ts';
 import { statusOf } from '../why/incident.ts';
@@ -163,7 +163,7 @@ function incidentView(reader: MissionReader, { life, context }: Found, now: numb
     first_seen: isoFromEpoch(firstSeenAt),
     last_seen: isoFromEpoch(lastSeenAt),
     last_event: last && { id: last.id, type: last.type, severity: last.severity },
-    recovered_at: recoveredAt === null ? null : isoFromEpoch(recoveredAt),
+    recovered_at: isoOrNull(recoveredAt),
     cooldown_remaining_seconds: Math.ceil(remainingSeconds(context, now)),
     quiet_types: quietView(context, now),
     last_outcome: outcome && { ...outcome, at: isoFromEpoch(outcome.at) },

@@ -7,7 +7,7 @@ import { valuesIn } from '../../machines/shards.ts';
 import { whyWaiting } from '../../machines/supervisor-context.ts';
 import type { Stood, SupervisorContext } from '../../machines/supervisor-context.ts';
 import type { Standing } from '../../machines/supervision.ts';
-import { isoFromEpoch } from '../../machines/time.ts';
+import { isoFromEpoch, isoOrNull } from '../../machines/time.ts';
 import type { LookResult } from '../supervisor/looker.ts';
 import { supervisorDoorOf } from '../supervisor/supervisor-door.ts';
 import { PAGE_FIELDS, pageOf } from './page.ts';
@@ -61,8 +61,8 @@ export function lookView(
     ...head,
     looked: true,
     state: reconciled.summary,
-    observed_at: observedAt === null ? null : isoFromEpoch(observedAt),
-    stale_since: staleSince === null ? null : isoFromEpoch(staleSince),
+    observed_at: isoOrNull(observedAt),
+    stale_since: isoOrNull(staleSince),
     counts: asJsonObject(counts),
     unknown: reconciled.unknown,
     doubt,
@@ -92,10 +92,10 @@ function standingView({ drift, recommendation, dependants = [] }: Standing): Jso
 
 type ListInput = PageInput & { host?: string };
 
-/** What the status says of the last look of a node that runs; null: nobody says. */
-function saidOfLook(reader: MissionReader, key: 'reason' | 'unknown'): JsonValue {
+/** Null: nobody says. */
+function whyNobodyLooks(reader: MissionReader): JsonValue {
   const { supervisor = null } = reader.status().parts;
-  return isJsonObject(supervisor) ? (supervisor[key] ?? null) : null;
+  return isJsonObject(supervisor) ? (supervisor['reason'] ?? null) : null;
 }
 
 /** As of the last commit. */
@@ -104,7 +104,7 @@ function listDrifts(reader: MissionReader, { host, ...page }: ListInput): JsonOb
   const actor = reader.actor(SUPERVISOR);
   if (actor === undefined || 'held' in actor) {
     const never = actor === undefined;
-    const reason = never ? saidOfLook(reader, 'reason') : actor.held;
+    const reason = never ? whyNobodyLooks(reader) : actor.held;
     const nothing = {
       counts: {},
       unknown: [],
@@ -124,13 +124,13 @@ function listDrifts(reader: MissionReader, { host, ...page }: ListInput): JsonOb
   const now = reader.clock()?.at ?? Date.now();
   return {
     running,
-    looked_at: look === null ? null : isoFromEpoch(look.at),
+    looked_at: isoOrNull(look?.at ?? null),
     never_looked: look === null && skipped === null,
     reason: skipped === null ? null : skipped.reason,
     counts: asJsonObject(look?.counts ?? {}),
-    unknown: saidOfLook(reader, 'unknown') ?? [],
+    unknown: [...(reader.unknownTargets?.() ?? [])],
     doubt: look?.doubt ?? null,
-    stale_since: look?.staleSince == null ? null : isoFromEpoch(look.staleSince),
+    stale_since: isoOrNull(look?.staleSince ?? null),
     not_looked_after: (look?.beyond ?? 0) + refused,
     drifts: items
       .toSorted((a, b) => Number(b.drift.critical) - Number(a.drift.critical) || a.since - b.since)

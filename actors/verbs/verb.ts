@@ -40,6 +40,8 @@ export interface MissionReader {
   health?(): HealthReport | undefined;
   /** By the inventory, keys of those that depend on it; undefined: nobody looks after a homelab here. */
   dependantsOf?(target: Target): readonly string[] | undefined;
+  /** Of which hosts and services nobody says how they are, the first ones; likewise. */
+  unknownTargets?(): readonly string[] | undefined;
   /** Of one agent; undefined while not all agents are known. Throws NOT_FOUND, AMBIGUOUS_ID, INVALID_ARGUMENT. */
   agentHealth?(agentId: string, cellId: string | undefined): AgentHealth | undefined;
 }

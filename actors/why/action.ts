@@ -1,5 +1,6 @@
 /** Why an action is as it is: what happened, what the model and the rules made of it, who approved what, what came of it. */
 import type { ActionContext } from '../../machines/action-context.ts';
+import { actionKey } from '../../machines/supervision.ts';
 import { actionAddress } from '../../machines/addresses.ts';
 import { isJsonObject } from '../../machines/json.ts';
 import type { JsonObject, JsonValue } from '../../machines/json.ts';
@@ -39,12 +40,12 @@ export function explainAction(
 
 const doubtAnswer = ({ action_id: id, type, host, service }: ActionLine): string =>
   sentence(
-    `action ${id} (${type} of ${service === '' ? host : `${host}/${service}`}) is in doubt: it may have run, and nobody knows how it ended`,
+    `action ${id} (${type} of ${actionKey({ host, service })}) is in doubt: it may have run, and nobody knows how it ended`,
   );
 
 function answerOf({ by, reason }: ActionContext, line: ActionLine): string {
   const { action_id: id, type, host, service, status, waits, state } = line;
-  const what = `action ${id} (${type} of ${service === '' ? host : `${host}/${service}`})`;
+  const what = `action ${id} (${type} of ${actionKey({ host, service })})`;
   if (waits !== null) return sentence(`${what} is ${status}: ${waits.replace(/^held: /, '')}`);
   const now = state === status || state === 'settled' ? '' : `, ${state}`;
   const why = reason === null ? '' : `: ${reason}`;
